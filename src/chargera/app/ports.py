@@ -1,0 +1,258 @@
+"""The interfaces that the use cases need from the rooms above them.
+
+The database is reached through one `UnitOfWork`: its parts collect rows, `commit` writes
+them all or none. Use cases never commit; the edge that opened the unit of work does, once,
+and only then answers. All times are aware UTC from the `Clock`.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from chargera.domain.messages import CommandAnswer, IdTokenRef, StationCommand, StationMessage
+from chargera.domain.station import ChargingStation, OcppVersion
+from chargera.domain.tariff import Tariff
+from chargera.domain.transaction import SessionEvent, Transaction
+from chargera.proofs.entry import EntryKind
+
+# Values that cross the ports -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """An entry to append: the record is private, its salted commitment public.
+
+    `station_id` None: an entry of the network itself, without a per-station number.
+    """
+
+    kind: EntryKind
+    station_id: str | None
+    session_id: str | None
+    record: Mapping[str, Any]
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry as it stands in the database; `record` and `salt` are None after erasure."""
+
+    log_index: int
+    kind: EntryKind
+    station_id: str | None
+    session_id: str | None
+    received_at: datetime
+    entry: bytes
+    record: bytes | None
+    salt: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class QuotedTariff:
+    """A tariff version as a session is quoted it."""
+
+    tariff_id: str
+    version: int
+    digest: str
+    tariff: Tariff
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class TariffInForce:
+    """From `from_at` on, new sessions of the station are priced by this version."""
+
+    from_at: datetime
+    quoted: QuotedTariff
+
+
+@dataclass(frozen=True, slots=True)
+class KnownIdToken:
+    """A registered identifier of a driver."""
+
+    ref: IdTokenRef
+    blocked: bool
+    expires_at: datetime | None
+    login_id: str | None
+
+
+@dataclass(slots=True)
+class StationState:
+    """All that decisions about one station's messages need; cached between commits."""
+
+    station: ChargingStation
+    tariffs: list[TariffInForce]
+    transactions: dict[str, list[Transaction]]
+    """By transaction id; generations in order, the newest last."""
+    booted: bool = False
+    """A BootNotification has been answered since this state was loaded or before."""
+
+
+@dataclass(slots=True)
+class InboundCall:
+    """A CALL of a station, validated and mapped; `frame` is what came over the socket."""
+
+    station_id: str
+    ocpp_version: OcppVersion
+    received_at: datetime
+    message_id: str
+    action: str
+    message: StationMessage
+    frame: bytes
+    deviation: str | None = None
+    """How the payload breaks its schema, where it was served nevertheless."""
+    outcome: str = "ok"
+    answer_frame: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """One exchange in a station's message log."""
+
+    station_id: str
+    received_at: datetime
+    inbound: bool
+    ocpp_version: str
+    action: str | None
+    message_id: str | None
+    frame: bytes
+    answer: bytes | None
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedValueRow:
+    """A signed meter value that belongs to a session, byte for byte."""
+
+    session_id: str
+    context: str
+    raw: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorReport:
+    """A connector's state as last reported."""
+
+    station_id: str
+    evse: int
+    connector: int
+    status: str
+    detail: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BootReport:
+    """What a station said of itself when it booted."""
+
+    station_id: str
+    vendor: str
+    model: str
+    firmware_version: str | None
+    ocpp_version: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEvent:
+    """Something that pages show at once: published after the commit, never before."""
+
+    topic: str
+    """`station`, `session` or `log`."""
+    key: str
+    """Station id, session id or empty."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+# The database ----------------------------------------------------------------------------------
+
+
+class ChannelWork(Protocol):
+    """The database as the OCPP channel needs it: a few reads for a batch, one bulk write."""
+
+    async def load_stations(self, station_ids: Sequence[str]) -> dict[str, StationState]:
+        """Return the states of these stations with their recent transactions."""
+
+    async def load_transactions(
+        self, keys: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], list[Transaction]]:
+        """Return all generations of these (station id, transaction id), oldest first."""
+
+    async def load_id_tokens(self, keys: Sequence[str]) -> dict[str, KnownIdToken]:
+        """Return the known ones of these identifiers (keys as `IdTokenRef.key`)."""
+
+    async def next_transaction_numbers(self, count: int) -> list[int]:
+        """Return that many fresh numbers for OCPP 1.6 transactions."""
+
+    def write(self, changes: "Changes") -> None:
+        """Take rows; they reach the database at `commit`."""
+
+    def append(self, entry: NewEntry) -> None:
+        """Append an entry to the log; it gets its index at `commit`."""
+
+    async def commit(self) -> None:
+        """Write everything in one transaction; on return it is durable."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """Rows that a batch of messages leaves behind."""
+
+    messages: list[MessageRow] = field(default_factory=list)
+    sessions: dict[str, Transaction] = field(default_factory=dict)
+    events: list[tuple[str, SessionEvent]] = field(default_factory=list)
+    signed_values: list[SignedValueRow] = field(default_factory=list)
+    connectors: dict[tuple[str, int, int], ConnectorReport] = field(default_factory=dict)
+    boots: dict[str, BootReport] = field(default_factory=dict)
+
+
+class ChannelDatabase(Protocol):
+    """Opens units of work for the channel."""
+
+    def channel_work(self) -> AbstractAsyncContextManager[ChannelWork]:
+        """Open a unit of work; leaving it without `commit` rolls back."""
+
+
+# Around it -------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """The network clock: it may be accelerated or moved by hand, and never goes back."""
+
+    def now(self) -> datetime:
+        """Return the network's time, aware UTC with millisecond precision."""
+
+
+class Feed(Protocol):
+    """Live events for pages; a slow reader loses events, never delays the writer."""
+
+    def publish(self, event: LiveEvent) -> None:
+        """Tell everyone who listens now."""
+
+    def listen(self) -> AsyncIterator[LiveEvent]:
+        """Yield events from now on until the iterator is closed."""
+
+
+class Commands(Protocol):
+    """Calls from us to a connected station."""
+
+    def is_connected(self, station_id: str) -> bool:
+        """Say whether the station has a live connection."""
+
+    async def send(self, station_id: str, command: StationCommand) -> CommandAnswer:
+        """Send and wait for the answer.
+
+        Raises Unavailable when the station is not connected or does not answer in time.
+        """
+
+
+class Entropy(Protocol):
+    """Randomness as an argument, so that a run can be repeated from a seed."""
+
+    def bytes(self, count: int) -> bytes:
+        """Return that many unpredictable bytes."""
+
+    def session_id(self, now: datetime) -> str:
+        """Return a fresh UUIDv7 for that time."""

@@ -1,0 +1,1 @@
+"""What is true: stations, transactions, tariffs, money and access, as values and pure functions."""

@@ -1,0 +1,228 @@
+"""From a session's rows, in whatever order they came, to what can be priced.
+
+`assemble` is the one place that decides the order of a session's values and which clock
+counts. It is pure and works on the logged rows alone, so a stranger recomputes the same.
+Rules: interface of bills (a station's time stands unless it is before 2020, more than five
+minutes ahead, or earlier than its predecessor by sequence number, in OCPP 1.6 by register).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from chargera.domain.messages import ReadingContext, TransactionEventKind
+from chargera.domain.pricing import ChargingState, MeteredSession, RegisterValue, StateChange
+from chargera.domain.transaction import Anomaly, SessionEvent, standing_time
+
+
+@dataclass(frozen=True, slots=True)
+class Metering:
+    """What a session's rows say together.
+
+    `session` is None where the begin or the end is missing. `holes` are ranges (first, last)
+    of sequence numbers that never came. `suspect` holds the `n` of rows left out.
+    """
+
+    session: MeteredSession | None
+    anomalies: frozenset[Anomaly]
+    holes: tuple[tuple[int, int], ...]
+    suspect: frozenset[int]
+
+    @property
+    def energy_wh(self) -> int | None:
+        """Energy from the first to the last register, None if either is missing."""
+        if self.session is None:
+            return None
+        return self.session.registers[-1].register_wh - self.session.registers[0].register_wh
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A row with the time that counts."""
+
+    row: SessionEvent
+    at: datetime
+
+
+def assemble(events: Sequence[SessionEvent], *, numbered: bool, time_zone: str) -> Metering:
+    """Put the rows of one session in order and return what can be priced.
+
+    `numbered`: the station numbers its events (OCPP 2.x `seqNo`); without, values are ordered
+    by register (1.6). `time_zone` is the station's IANA zone.
+    """
+    anomalies: set[Anomaly] = set()
+    ordered = _by_number(events) if numbered else _by_register(events, anomalies)
+    placed = _with_times(ordered, anomalies)
+    start = _first(placed, TransactionEventKind.STARTED)
+    end = _first(placed, TransactionEventKind.ENDED)
+    begin_wh = _begin_register(events)
+    end_wh = _end_register(events)
+    for missing, anomaly in (
+        (start is None, Anomaly.NO_START),
+        (end is None, Anomaly.NO_END),
+        (start is not None and begin_wh is None, Anomaly.NO_BEGIN_REGISTER),
+        (end is not None and end_wh is None, Anomaly.NO_END_REGISTER),
+    ):
+        if missing:
+            anomalies.add(anomaly)
+    holes = _holes(events) if numbered else ()
+    if holes:
+        anomalies.add(Anomaly.SEQ_NO_HOLE)
+    if start is None or end is None or begin_wh is None or end_wh is None:
+        return Metering(None, frozenset(anomalies), holes, frozenset())
+    ended_at = max(end.at, start.at)
+    registers, suspect = _registers(placed, start.at, ended_at, begin_wh, end_wh, anomalies)
+    session = MeteredSession(
+        start.at, ended_at, time_zone, registers, _state_changes(placed, start.at, ended_at)
+    )
+    return Metering(session, frozenset(anomalies), holes, suspect)
+
+
+def _by_number(events: Sequence[SessionEvent]) -> list[SessionEvent]:
+    """Order by sequence number; an event's own row before its further samples."""
+    return sorted(
+        events, key=lambda e: (e.seq_no if e.seq_no is not None else 0, not e.own, e.at, e.n)
+    )
+
+
+def _by_register(events: Sequence[SessionEvent], anomalies: set[Anomaly]) -> list[SessionEvent]:
+    """Order rows without numbers.
+
+    Registers never fall, so their order is the order of values. Where the station's times
+    contradict it, the order of arrival tells which of the two is wrong: if registers rise as
+    they arrived, its clock jumped; if time and arrival agree, its register fell.
+    """
+    values = [e for e in events if e.register_wh is not None]
+    by_time = sorted(values, key=lambda e: (e.at, e.register_wh, e.n))
+    if not _rising(by_time):
+        by_arrival = sorted(values, key=lambda e: e.n)
+        if not _rising(by_arrival):
+            agree = all(a.at <= b.at for a, b in zip(by_arrival, by_arrival[1:], strict=False))
+            if agree:
+                anomalies.add(Anomaly.REGISTER_FELL)
+    by_register = sorted(values, key=lambda e: (e.register_wh, e.at, e.n))
+    changes = [e for e in events if e.register_wh is None]
+    return by_register + sorted(changes, key=lambda e: (e.at, e.n))
+
+
+def _rising(rows: Sequence[SessionEvent]) -> bool:
+    pairs = zip(rows, rows[1:], strict=False)
+    return all((a.register_wh or 0) <= (b.register_wh or 0) for a, b in pairs)
+
+
+def _with_times(ordered: Sequence[SessionEvent], anomalies: set[Anomaly]) -> list[_Placed]:
+    """Give every row the time that counts.
+
+    Only an event's own row is compared with its predecessor: further samples of a message may
+    repeat earlier moments. Rows without a register in 1.6 follow no order of registers, so
+    they are only checked against the calendar.
+    """
+    placed: list[_Placed] = []
+    previous: datetime | None = None
+    event_at: datetime | None = None
+    event_replaced = False
+    for row in ordered:
+        at, why = standing_time(row.at, row.received_at)
+        follows = row.own and (row.seq_no is not None or row.register_wh is not None)
+        if follows:
+            if why is None and previous is not None and at < previous:
+                at, why = max(row.received_at, previous), Anomaly.TIME_NOT_MONOTONIC
+            at = at if previous is None else max(at, previous)
+            previous, event_at, event_replaced = at, at, why is not None
+        elif not row.own and row.seq_no is not None and event_replaced and event_at is not None:
+            at = event_at
+        if why is not None:
+            anomalies.add(why)
+        placed.append(_Placed(row, at))
+    return placed
+
+
+def _first(placed: Sequence[_Placed], kind: TransactionEventKind) -> _Placed | None:
+    return next((p for p in placed if p.row.own and p.row.kind is kind), None)
+
+
+def _begin_register(events: Sequence[SessionEvent]) -> int | None:
+    """The register at the begin: of the Started event, or a value that says it is the begin."""
+    return _pick(events, TransactionEventKind.STARTED, ReadingContext.BEGIN, earliest=True)
+
+
+def _end_register(events: Sequence[SessionEvent]) -> int | None:
+    """The register at the end: of the Ended event, or a value that says it is the end."""
+    return _pick(events, TransactionEventKind.ENDED, ReadingContext.END, earliest=False)
+
+
+def _pick(
+    events: Sequence[SessionEvent],
+    kind: TransactionEventKind,
+    context: ReadingContext,
+    *,
+    earliest: bool,
+) -> int | None:
+    values = [e for e in events if e.register_wh is not None]
+    marked = [e for e in values if e.context is context]
+    for candidates in ([e for e in marked if e.kind is kind], marked):
+        if candidates:
+            return candidates[0].register_wh
+    own = [e for e in values if e.kind is kind]
+    if not own:
+        return None
+    chosen = min(own, key=lambda e: e.at) if earliest else max(own, key=lambda e: e.at)
+    return chosen.register_wh
+
+
+def _registers(
+    placed: Sequence[_Placed],
+    started_at: datetime,
+    ended_at: datetime,
+    begin_wh: int,
+    end_wh: int,
+    anomalies: set[Anomaly],
+) -> tuple[tuple[RegisterValue, ...], frozenset[int]]:
+    """Return the registers from begin to end, not falling, and the rows that were left out."""
+    if end_wh < begin_wh:
+        anomalies.add(Anomaly.REGISTER_FELL)
+    registers = [RegisterValue(started_at, begin_wh)]
+    suspect: set[int] = set()
+    inner = sorted((p for p in placed if p.row.register_wh is not None), key=lambda p: p.at)
+    for value in inner:
+        register_wh = value.row.register_wh or 0
+        if not started_at <= value.at <= ended_at:
+            suspect.add(value.row.n)
+            anomalies.add(Anomaly.READING_OUTSIDE_SESSION)
+        elif not registers[-1].register_wh <= register_wh <= end_wh:
+            suspect.add(value.row.n)
+            anomalies.add(Anomaly.REGISTER_FELL)
+        elif value.at > registers[-1].at or register_wh > registers[-1].register_wh:
+            registers.append(RegisterValue(value.at, register_wh))
+    if registers[-1] != RegisterValue(ended_at, end_wh):
+        registers.append(RegisterValue(ended_at, end_wh))
+    return tuple(registers), frozenset(suspect)
+
+
+def _state_changes(
+    placed: Sequence[_Placed], started_at: datetime, ended_at: datetime
+) -> tuple[StateChange, ...]:
+    """Return when it turned from charging to parking and back, within the session."""
+    changes: list[StateChange] = []
+    current = ChargingState.CHARGING
+    for item in sorted((p for p in placed if p.row.charging is not None), key=lambda p: p.at):
+        state = item.row.charging
+        if state is None or state is current or item.at >= ended_at:
+            continue
+        changes.append(StateChange(max(item.at, started_at), state))
+        current = state
+    return tuple(changes)
+
+
+def _holes(events: Sequence[SessionEvent]) -> tuple[tuple[int, int], ...]:
+    """Return the ranges of sequence numbers between the first event and the last that lack."""
+    seen = sorted({e.seq_no for e in events if e.seq_no is not None})
+    started = [e.seq_no for e in events if e.kind is TransactionEventKind.STARTED]
+    first = started[0] if started and started[0] is not None else 0
+    holes: list[tuple[int, int]] = []
+    expected = first
+    for number in seen:
+        if number > expected:
+            holes.append((expected, number - 1))
+        expected = max(expected, number + 1)
+    return tuple(holes)

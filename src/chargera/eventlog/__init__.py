@@ -1,0 +1,1 @@
+"""The sequencer: append entries to the tree, write tiles, sign heads, serve them."""

@@ -1,0 +1,1 @@
+"""The chain: topic clients and anchoring."""

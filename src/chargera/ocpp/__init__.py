@@ -1,0 +1,1 @@
+"""The authenticated channel: WebSocket server, framing, validation and one mapping module a version."""

@@ -1,0 +1,1 @@
+"""What a stranger can check with this alone: notes, trees, receipts, meter signatures, OCPI documents."""

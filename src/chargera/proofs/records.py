@@ -1,0 +1,190 @@
+"""The private records behind log entries: their shapes, to and from domain values.
+
+A record is canonical JSON (`canonical.encode`); its entry in the public log holds a salted
+commitment to it. A receipt carries records, so their form is part of what a stranger relies
+on: members are only ever added, and a reader refuses what it does not know.
+
+| kind               | members                                                                    |
+|--------------------|----------------------------------------------------------------------------|
+| station_registered | see `station_record`                                                       |
+| tariff_published   | tariff_id, version, digest, document, published_at                         |
+| session_started    | see `SessionStarted`                                                       |
+| session_ended      | see `SessionEnded`; `events` = count and digest of the readings so far     |
+| signed_value       | session_id, context, ocmf_base64, received_at                              |
+| meter_value_late   | session_id, event                                                          |
+| cdr                | see `CdrRecord`                                                            |
+| credit_cdr         | cdr_id, session_id, credits, reason, currency, net/vat/gross_minor, at     |
+| sequence_hole      | session_id, transaction_id, first_seq_no, last_seq_no                      |
+| anomaly            | session_id, code, detail                                                   |
+| deviation          | action, message_id, fault, frame_sha256                                    |
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from chargera.domain.errors import Unreadable
+from chargera.domain.messages import ReadingContext, TransactionEventKind
+from chargera.domain.pricing import ChargingState
+from chargera.domain.station import ChargingStation
+from chargera.domain.transaction import SessionEvent
+from chargera.proofs import canonical
+
+Record = dict[str, Any]
+
+EVENT_MEMBERS = frozenset(
+    {
+        "n",
+        "kind",
+        "own",
+        "at",
+        "received_at",
+        "seq_no",
+        "register_wh",
+        "power_w",
+        "context",
+        "charging",
+    }
+)
+
+
+def time_text(at: datetime) -> str:
+    """Return RFC 3339 with milliseconds and `Z`."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def time_value(text: object, *, field: str) -> datetime:
+    """Read what `time_text` writes, and only that; Unreadable otherwise."""
+    if isinstance(text, str) and len(text) == len("2026-01-01T00:00:00.000Z"):
+        try:
+            value = datetime.fromisoformat(text)
+        except ValueError:
+            value = None
+        if value is not None and text == time_text(value):
+            return value
+    raise Unreadable(
+        "not a time of the form 2026-01-01T00:00:00.000Z",
+        field=field,
+        remedy="use the document as it was issued",
+    )
+
+
+def event_record(event: SessionEvent) -> Record:
+    """Return one row of a session's readings as it stands in the canonical list."""
+    return {
+        "at": time_text(event.at),
+        "charging": None if event.charging is None else str(event.charging),
+        "context": str(event.context),
+        "kind": str(event.kind),
+        "n": event.n,
+        "own": event.own,
+        "power_w": event.power_w,
+        "received_at": time_text(event.received_at),
+        "register_wh": event.register_wh,
+        "seq_no": event.seq_no,
+    }
+
+
+def event_from_record(record: Mapping[str, Any], *, field: str) -> SessionEvent:
+    """Read one row of a session's readings; Unreadable names the member that is wrong."""
+    if record.keys() != EVENT_MEMBERS:
+        raise _unreadable(field, "its members are not those of a reading")
+    for name in ("n", "seq_no", "register_wh", "power_w"):
+        value = record[name]
+        if not (value is None and name != "n") and type(value) is not int:
+            raise _unreadable(f"{field}.{name}", "not an integer")
+    if type(record["own"]) is not bool:
+        raise _unreadable(f"{field}.own", "not true or false")
+    try:
+        kind = TransactionEventKind(record["kind"])
+        context = ReadingContext(record["context"])
+        charging = None if record["charging"] is None else ChargingState(record["charging"])
+    except ValueError as error:
+        raise _unreadable(field, "a word that no reading has") from error
+    return SessionEvent(
+        record["n"],
+        kind,
+        record["own"],
+        time_value(record["at"], field=f"{field}.at"),
+        time_value(record["received_at"], field=f"{field}.received_at"),
+        record["seq_no"],
+        record["register_wh"],
+        record["power_w"],
+        context,
+        charging,
+    )
+
+
+def events_digest(records: Iterable[bytes]) -> str:
+    """Return the SHA-256 (hex) of the canonical list of these canonical readings.
+
+    It equals `sha256sum` over the list as it stands in a receipt.
+    """
+    return hashlib.sha256(b"[" + b",".join(records) + b"]").hexdigest()
+
+
+def events_summary(records: Sequence[bytes]) -> Record:
+    """Return the member `events` of session_ended and cdr records: count and digest."""
+    return {"count": len(records), "digest": events_digest(records)}
+
+
+def station_record(station: ChargingStation) -> Record:
+    """Return the record of a registration; it never holds a password."""
+    return {
+        "connectors": [
+            {
+                "connector": c.connector,
+                "connector_type": str(c.connector_type),
+                "evse": c.evse,
+                "ocpp16_connector_id": c.ocpp16_connector_id,
+                "power_w_max": c.power_w_max,
+            }
+            for c in station.connectors
+        ],
+        "host": station.host_name,
+        "latitude": station.latitude,
+        "longitude": station.longitude,
+        "manufacturer": station.manufacturer,
+        "meter_key": station.meter_key_der_hex,
+        "model": station.model,
+        "ocpp_versions": sorted(station.ocpp_versions),
+        "registered_at": time_text(station.registered_at),
+        "security_profile": station.security_profile,
+        "serial_number": station.serial_number,
+        "station_id": station.station_id,
+        "time_zone": station.time_zone,
+    }
+
+
+def tariff_record(
+    tariff_id: str, version: int, digest: str, document: Mapping[str, Any], published_at: datetime
+) -> Record:
+    """Return the record of a published tariff version with its normalised OCPI document."""
+    return {
+        "digest": digest,
+        "document": dict(document),
+        "published_at": time_text(published_at),
+        "tariff_id": tariff_id,
+        "version": version,
+    }
+
+
+def signed_value_record(session_id: str, context: str, raw: bytes, received_at: datetime) -> Record:
+    """Return the record of a signed meter value: the OCMF bytes as received, in base64."""
+    return {
+        "context": context,
+        "ocmf_base64": base64.b64encode(raw).decode("ascii"),
+        "received_at": time_text(received_at),
+        "session_id": session_id,
+    }
+
+
+def encode(record: Mapping[str, Any]) -> bytes:
+    """Return the canonical bytes of a record."""
+    return canonical.encode(dict(record))
+
+
+def _unreadable(field: str, fault: str) -> Unreadable:
+    return Unreadable(fault, field=field, remedy="use the document as it was issued")

@@ -1,0 +1,1 @@
+"""Stations in software that speak the real protocols as a stranger would."""

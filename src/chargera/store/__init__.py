@@ -1,0 +1,1 @@
+"""PostgreSQL: the server, the migrations, all SQL and the unit of work."""

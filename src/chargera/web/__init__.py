@@ -1,0 +1,1 @@
+"""Pages, REST and live events: calls app and nothing beside it."""
