@@ -7,15 +7,30 @@ record; those that compare begin and end are then not asked, and the step says s
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
-from enum import IntEnum, StrEnum
 from itertools import pairwise
 
 from chargera.domain.errors import InvalidInput, Undetermined, Unreadable
 from chargera.proofs.meter_key import CURVES, MeterKey, load_meter_key, meter_key_hash
-from chargera.proofs.ocmf import OcmfRecord, Reading, TimeStatus, parse_ocmf
-from chargera.proofs.steps import Step, StepStatus, failed_step
+from chargera.proofs.meter_verdict import (
+    MeterExpectations,
+    MeterVerdict,
+    SignedReading,
+    TimeUse,
+)
+from chargera.proofs.ocmf import (
+    BEGIN_REASON,
+    END_REASONS,
+    ERROR_REASON,
+    IDENTIFICATION_ERRORS,
+    MIDDLE_REASONS,
+    EnergyFlow,
+    OcmfRecord,
+    Reading,
+    TimeStatus,
+    parse_ocmf,
+)
+from chargera.proofs.steps import Step, StepStatus
 
 RECORDS_MAX = 64
 """Records of one transaction that are checked together."""
@@ -26,155 +41,6 @@ ALGORITHMS: Mapping[str, str] = {f"ECDSA-{curve}-SHA256": curve for curve in CUR
     "ECDSA-brainpool384r1-SHA256": "brainpoolP384r1",
 }
 """Names of OCMF table 22, and those that meters write in their place, with the curve meant."""
-
-END_REASONS = frozenset("ELRAP")
-"""Last readings: end, ended locally, remotely, by an error (abort), by a power failure."""
-
-MIDDLE_REASONS = frozenset("CXST")
-"""Between begin and end: charging, error, suspended, tariff change."""
-
-_OBIS = re.compile(
-    r"[0-9A-Za-z]{1,3}-[0-9A-Za-z]{1,3}:0*([0-9A-C]{1,2})\.0*8\.[0-9A-Za-z]{1,3}(.*)"
-)
-_IMPORT_REGISTERS = frozenset({"1", "B0", "B1", "B2", "B3"})
-_EXPORT_REGISTERS = frozenset({"C0", "C1", "C2", "C3"})
-
-
-class IdentificationLevel(IntEnum):
-    """How surely the meter knows for whom it measures (OCMF table 11), the higher the surer."""
-
-    NONE = 0
-    HEARSAY = 1
-    TRUSTED = 2
-    VERIFIED = 3
-    CERTIFIED = 4
-    SECURE = 5
-
-
-IDENTIFICATION_ERRORS = frozenset({"MISMATCH", "INVALID", "OUTDATED", "UNKNOWN"})
-
-FLAG_LEVELS: Mapping[str, IdentificationLevel] = {
-    "RFID_PLAIN": IdentificationLevel.HEARSAY,
-    "RFID_RELATED": IdentificationLevel.TRUSTED,
-    "RFID_PSK": IdentificationLevel.SECURE,
-    "OCPP_RS": IdentificationLevel.HEARSAY,
-    "OCPP_AUTH": IdentificationLevel.HEARSAY,
-    "OCPP_RS_TLS": IdentificationLevel.TRUSTED,
-    "OCPP_AUTH_TLS": IdentificationLevel.TRUSTED,
-    "OCPP_CACHE": IdentificationLevel.HEARSAY,
-    "OCPP_WHITELIST": IdentificationLevel.HEARSAY,
-    "OCPP_CERTIFIED": IdentificationLevel.CERTIFIED,
-    "ISO15118_PNC": IdentificationLevel.SECURE,
-    "PLMN_RING": IdentificationLevel.HEARSAY,
-    "PLMN_SMS": IdentificationLevel.HEARSAY,
-}
-"""The level that a flag (OCMF tables 13 to 16) is worth where the meter names no level."""
-
-
-class TimeUse(StrEnum):
-    """What a price needs the meter's times for."""
-
-    DURATION = "duration"
-    CLOCK = "clock"
-
-
-@dataclass(frozen=True, slots=True)
-class MeterExpectations:
-    """What is known of the transaction from outside; None where nothing is, and nothing asked."""
-
-    key_hash: bytes | None = None
-    """`meter_key_hash` of the key in the station's registration."""
-    meter_serial: str | None = None
-    identification: str | None = None
-    """The IdToken, or the nonce of an onboarding; compared without regard to case."""
-    identification_level: IdentificationLevel | None = None
-    """The least level that the contract needs."""
-    time_use: TimeUse | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SignedReading:
-    """The first or last reading of a transaction, as the meter signed it."""
-
-    register_wh_exact: Decimal
-    at: datetime
-    """Aware UTC, the meter's clock."""
-    time_status: TimeStatus
-    page: str
-
-    @property
-    def register_wh(self) -> int:
-        """Whole Wh: a Wh that is not full is not counted."""
-        return int(self.register_wh_exact)
-
-
-@dataclass(frozen=True, slots=True)
-class MeterVerdict:
-    """All steps in order, and the values that a bill may rest upon."""
-
-    steps: tuple[Step, ...]
-    records: tuple[OcmfRecord, ...] = ()
-    begin: SignedReading | None = None
-    """None unless every signature is good and the first reading begins a transaction."""
-    end: SignedReading | None = None
-    """None unless every signature is good and the last reading ends a transaction."""
-
-    @property
-    def is_readable(self) -> bool:
-        """The values are OCMF strings."""
-        return self.steps[0].status is StepStatus.OK
-
-    @property
-    def is_signed(self) -> bool:
-        """Every string was signed by the key, whatever the other checks say."""
-        return self.steps[1].status is StepStatus.OK
-
-    @property
-    def failed_step(self) -> str | None:
-        """The name of the first check that failed."""
-        return failed_step(self.steps)
-
-    @property
-    def undetermined(self) -> bool:
-        """Nothing failed, but something that was asked cannot be decided here."""
-        pending = any(step.status is StepStatus.PENDING for step in self.steps)
-        return pending and self.failed_step is None
-
-    @property
-    def valid(self) -> bool:
-        """Every check that was asked is ok."""
-        return self.failed_step is None and not self.undetermined
-
-    @property
-    def exit_code(self) -> int:
-        """0 valid, 1 not valid, 2 unreadable, 3 undetermined."""
-        if not self.is_readable:
-            return 2
-        if self.failed_step is not None:
-            return 1
-        return 3 if self.undetermined else 0
-
-    @property
-    def energy_wh(self) -> int | None:
-        """Whole Wh between the begin and end registers; None unless both are there."""
-        if self.begin is None or self.end is None:
-            return None
-        return self.end.register_wh - self.begin.register_wh
-
-    @property
-    def last_pages(self) -> dict[str, int]:
-        """The last signed page of each series, to be `previous_pages` of the next check."""
-        if not self.is_signed:
-            return {}
-        return {record.page_series.value: record.page_number for record in self.records}
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the document of `verify-meter --json`."""
-        return {
-            "valid": self.valid,
-            "steps": [step.as_dict() for step in self.steps],
-            "failed_step": self.failed_step,
-        }
 
 
 def verify_meter(
@@ -208,7 +74,7 @@ def verify_meter(
     return MeterVerdict(
         steps,
         records,
-        begin=_signed_reading(case, 0, frozenset("B")),
+        begin=_signed_reading(case, 0, frozenset(BEGIN_REASON)),
         end=_signed_reading(case, -1, END_REASONS),
     )
 
@@ -244,7 +110,7 @@ class _Case:
     def is_whole(self) -> bool:
         """There is a first and a last reading."""
         first, last = self.readings[0][1].reason, self.readings[-1][1].reason
-        return first == "B" and last in END_REASONS
+        return first == BEGIN_REASON and last in END_REASONS
 
 
 _Finding = tuple[StepStatus, str]
@@ -294,16 +160,6 @@ def _unanswered(form: Step) -> MeterVerdict:
     return MeterVerdict((form, *(Step(name, StepStatus.NOT_ASKED, reason) for name in CHECKS)))
 
 
-def _flow(reading: Reading) -> str:
-    """Say what the reading's OBIS code counts: `import`, `export` or nothing for a bill."""
-    code = _OBIS.fullmatch(reading.register or "")
-    if code is None:
-        return ""
-    if code[1] in _IMPORT_REGISTERS:
-        return "import"
-    return "export" if code[1] in _EXPORT_REGISTERS else ""
-
-
 def _billing_readings(
     records: Iterable[OcmfRecord],
 ) -> tuple[tuple[OcmfRecord, Reading], ...]:
@@ -314,9 +170,9 @@ def _billing_readings(
     """
     chosen: list[tuple[OcmfRecord, Reading]] = []
     for record in records:
-        of_flow = {_flow(reading): reading.register for reading in reversed(record.readings)}
+        of_flow = {reading.flow: reading.register for reading in reversed(record.readings)}
         first = record.readings[0].register
-        register = of_flow.get("import", of_flow.get("export", first))
+        register = of_flow.get(EnergyFlow.IMPORT, of_flow.get(EnergyFlow.EXPORT, first))
         for reading in record.readings:
             repeats = chosen and record is not chosen[0][0] and reading == chosen[0][1]
             if reading.register == register and not repeats:
@@ -401,7 +257,7 @@ def _check_pagination(case: _Case) -> _Finding:
 
 def _check_transaction_frame(case: _Case) -> _Finding:
     reasons = [reading.reason for _, reading in case.readings]
-    if "B" in reasons[1:]:
+    if BEGIN_REASON in reasons[1:]:
         return _failed("a transaction begins once, here it begins again in the middle")
     if any(reason in END_REASONS for reason in reasons[:-1]):
         return _failed("a reading comes after the end of the transaction")
@@ -448,7 +304,7 @@ def _check_meter_state(case: _Case) -> _Finding:
             return _failed(f"the meter reports the state {reading.meter_status!r}, not G (good)")
         if reading.error_flags:
             return _failed(f"the meter itself calls {reading.error_flags!r} not usable for a bill")
-        if reading.reason == "X":
+        if reading.reason == ERROR_REASON:
             return _failed("the meter reports an error during charging")
     if len({reading.error_count for reading in readings}) > 1:
         return _failed("the meter's error counter changed between the readings")
@@ -489,20 +345,12 @@ def _check_identification(case: _Case) -> _Finding:
     if expected is not None and names != {expected.casefold()}:
         return _failed("the meter names another identification than the transaction's")
     needed = case.expected.identification_level
-    level = max(_level(record) for record in case.records)
+    level = case.records[-1].level
     if needed is not None and level < needed:
         return _failed(f"the identification is {level.name}, the contract needs {needed.name}")
     if expected is None and needed is None and len(case.records) == 1:
         return _not_asked(f"not asked: nothing is known to compare it with; it is {level.name}")
     return _ok(f"the identification fits the transaction; the meter trusts it as {level.name}")
-
-
-def _level(record: OcmfRecord) -> IdentificationLevel:
-    stated = IdentificationLevel.__members__.get(record.identification_level or "")
-    if stated is not None or not record.is_identified:
-        return stated or IdentificationLevel.NONE
-    implied = (FLAG_LEVELS.get(flag) for flag in record.identification_flags)
-    return max((level for level in implied if level), default=IdentificationLevel.HEARSAY)
 
 
 def _check_loss_compensation(case: _Case) -> _Finding:
@@ -516,7 +364,7 @@ def _check_loss_compensation(case: _Case) -> _Finding:
     if not {"LR", "LU"} <= cable.keys():
         return _failed("the meter takes off a loss without saying the resistance of which cable")
     first = case.readings[0][1]
-    if first.reason == "B" and first.cumulated_loss:
+    if first.reason == BEGIN_REASON and first.cumulated_loss:
         return _failed("the loss that is taken off does not begin at zero")
     if any(later < earlier for earlier, later in pairwise([Decimal(0), *losses])):
         return _failed("the loss that is taken off shrinks or is below zero")
@@ -527,15 +375,14 @@ def _check_loss_compensation(case: _Case) -> _Finding:
 
 def _check_legal_register(case: _Case) -> _Finding:
     for _, reading in case.readings:
-        if not _flow(reading):
+        if not reading.flow:
             return _failed(f"{reading.register!r} is no register that may be billed")
-        if reading.reason in END_REASONS | {"B"} and reading.value_wh is None:
+        if reading.reason in END_REASONS | {BEGIN_REASON} and reading.value_wh is None:
             return _failed("the reading has no value in Wh or kWh")
         if reading.value_wh is not None and reading.value_wh < 0:
             return _failed("a register below zero")
-    return _ok(
-        f"{case.readings[0][1].register!r} counts energy for bills ({_flow(case.readings[0][1])})"
-    )
+    billed = case.readings[0][1]
+    return _ok(f"the register {billed.register!r} may be billed; it counts the {billed.flow}")
 
 
 CHECKS: Mapping[str, Callable[[_Case], _Finding]] = {

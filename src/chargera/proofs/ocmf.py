@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from chargera.domain.errors import Unreadable
 
@@ -35,11 +35,66 @@ class TimeStatus(StrEnum):
     SYNCHRONIZED = "S"
 
 
+class EnergyFlow(StrEnum):
+    """Which way the energy that a register counts has gone."""
+
+    IMPORT = "import"
+    EXPORT = "export"
+
+
+class IdentificationLevel(IntEnum):
+    """How surely the meter knows for whom it measures (OCMF table 11), the higher the surer."""
+
+    NONE = 0
+    HEARSAY = 1
+    TRUSTED = 2
+    VERIFIED = 3
+    CERTIFIED = 4
+    SECURE = 5
+
+
 class Page(StrEnum):
     """The two series of page numbers that a meter counts (OCMF table 2)."""
 
     TRANSACTION = "T"
     FISCAL = "F"
+
+
+BEGIN_REASON = "B"
+ERROR_REASON = "X"
+
+END_REASONS = frozenset("ELRAP")
+"""Last readings: end, ended locally, remotely, by an error (abort), by a power failure."""
+
+MIDDLE_REASONS = frozenset("CXST")
+"""Between begin and end: charging, error, suspended, tariff change."""
+
+IDENTIFICATION_ERRORS = frozenset({"MISMATCH", "INVALID", "OUTDATED", "UNKNOWN"})
+
+FLAG_LEVELS: Mapping[str, IdentificationLevel] = {
+    "RFID_PLAIN": IdentificationLevel.HEARSAY,
+    "RFID_RELATED": IdentificationLevel.TRUSTED,
+    "RFID_PSK": IdentificationLevel.SECURE,
+    "OCPP_RS": IdentificationLevel.HEARSAY,
+    "OCPP_AUTH": IdentificationLevel.HEARSAY,
+    "OCPP_RS_TLS": IdentificationLevel.TRUSTED,
+    "OCPP_AUTH_TLS": IdentificationLevel.TRUSTED,
+    "OCPP_CACHE": IdentificationLevel.HEARSAY,
+    "OCPP_WHITELIST": IdentificationLevel.HEARSAY,
+    "OCPP_CERTIFIED": IdentificationLevel.CERTIFIED,
+    "ISO15118_PNC": IdentificationLevel.SECURE,
+    "PLMN_RING": IdentificationLevel.HEARSAY,
+    "PLMN_SMS": IdentificationLevel.HEARSAY,
+}
+"""The level that a flag (OCMF tables 13 to 16) is worth where the meter names no level."""
+
+REGISTER_FLOWS: Mapping[str, EnergyFlow] = {
+    "1": EnergyFlow.IMPORT,
+    **dict.fromkeys(("B0", "B1", "B2", "B3"), EnergyFlow.IMPORT),
+    **dict.fromkeys(("C0", "C1", "C2", "C3"), EnergyFlow.EXPORT),
+}
+"""Value group C of the OBIS codes that a bill may rest upon: total import, and the registers of
+OCMF for the mains side (0, 2) and the vehicle side (1, 3), in all (0, 1) or by transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +127,12 @@ class Reading:
         if self.value is None or exponent is None:
             return None
         return self.value.scaleb(exponent)
+
+    @property
+    def flow(self) -> EnergyFlow | None:
+        """What the register counts; None for one that no bill may rest upon."""
+        code = _OBIS.fullmatch(self.register or "")
+        return REGISTER_FLOWS.get(code[1]) if code else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +174,15 @@ class OcmfRecord:
         """The page as the meter writes it, such as `T12`."""
         return f"{self.page_series}{self.page_number}"
 
+    @property
+    def level(self) -> IdentificationLevel:
+        """The identification level that is stated or else implied by the best flag."""
+        stated = IdentificationLevel.__members__.get(self.identification_level or "")
+        if stated is not None or not self.is_identified:
+            return stated or IdentificationLevel.NONE
+        implied = (FLAG_LEVELS.get(flag) for flag in self.identification_flags)
+        return max((level for level in implied if level), default=IdentificationLevel.HEARSAY)
+
 
 DEFAULT_ALGORITHM = "ECDSA-secp256r1-SHA256"
 
@@ -121,6 +191,7 @@ _TIME = re.compile(
     r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)[,.](\d{3})(?:([+-])(\d\d):?(\d\d)|Z) ([UIRS])", re.ASCII
 )
 _NUMBER = re.compile(r"-?\d{1,24}(\.\d{1,24})?([eE][+-]?\d{1,2})?", re.ASCII)
+_OBIS = re.compile(r"\w{1,3}-\w{1,3}:0*([0-9A-C]{1,2})\.0*8\.\w{1,3}([*.].*)?", re.ASCII)
 _PAGE = re.compile(r"([TF])(0|[1-9]\d{0,17})", re.ASCII)
 
 
