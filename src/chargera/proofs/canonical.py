@@ -1,4 +1,4 @@
-"""One sequence of bytes for one value: RFC 8785 (JCS) and the narrow profile of it that the log uses.
+"""One sequence of bytes for one value: RFC 8785 (JCS) and the profile of it that the log uses.
 
 The profile: keys are ASCII, numbers are integers with |n| < 2^53, text is not normalised, and
 nothing nests deeper than 32. In it the bytes do not depend on how a language prints floats or
@@ -12,9 +12,7 @@ from typing import TypeAlias
 
 from chargera.domain.errors import InvalidInput, Unreadable
 
-JsonValue: TypeAlias = (
-    None | bool | int | str | list["JsonValue"] | dict[str, "JsonValue"]
-)
+JsonValue: TypeAlias = bool | int | str | list["JsonValue"] | dict[str, "JsonValue"] | None
 """What the profile can carry, and what `decode` returns."""
 
 DEPTH_MAX = 32
@@ -35,7 +33,7 @@ def encode(value: object) -> bytes:
     """
     try:
         return _profile_text(value, DEPTH_MAX).encode()
-    except _Misfit as misfit:
+    except _MisfitError as misfit:
         path = "".join(misfit.steps[::-1]).removeprefix(".")
         raise InvalidInput(
             f"{path or 'the value'}: {misfit.reason}",
@@ -74,11 +72,11 @@ def rfc8785(value: object) -> bytes:
     """
     try:
         return _general_text(value, DEPTH_MAX).encode()
-    except _Misfit as misfit:
+    except _MisfitError as misfit:
         raise InvalidInput(f"no RFC 8785 form: {misfit.reason}") from None
 
 
-class _Misfit(Exception):
+class _MisfitError(Exception):
     """A value outside the profile; `steps` are the parts of its path, innermost first."""
 
     def __init__(self, reason: str) -> None:
@@ -103,23 +101,21 @@ def _profile_text(value: object, depth_left: int) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return _string_text(value)
-    raise _Misfit(f"{type(value).__name__} has no place in a record")
+    raise _MisfitError(f"{type(value).__name__} has no place in a record")
 
 
 def _profile_object_text(members: dict[str, object], depth_left: int) -> str:
     if not depth_left:
-        raise _Misfit(f"nested deeper than {DEPTH_MAX}")
+        raise _MisfitError(f"nested deeper than {DEPTH_MAX}")
     for key in members:
         if type(key) is not str or not key.isascii():
-            raise _Misfit(f"key {key!a} is not ASCII text")
+            raise _MisfitError(f"key {key!a} is not ASCII text")
     texts = []
     # ASCII keys sort alike by code point and by UTF-16 unit, which is the order of RFC 8785.
     for key in sorted(members):
         try:
-            texts.append(
-                f"{encode_basestring(key)}:{_profile_text(members[key], depth_left - 1)}"
-            )
-        except _Misfit as misfit:
+            texts.append(f"{encode_basestring(key)}:{_profile_text(members[key], depth_left - 1)}")
+        except _MisfitError as misfit:
             misfit.steps.append(f".{key}")
             raise
     return "{" + ",".join(texts) + "}"
@@ -127,12 +123,12 @@ def _profile_object_text(members: dict[str, object], depth_left: int) -> str:
 
 def _profile_list_text(items: list[object], depth_left: int) -> str:
     if not depth_left:
-        raise _Misfit(f"nested deeper than {DEPTH_MAX}")
+        raise _MisfitError(f"nested deeper than {DEPTH_MAX}")
     texts = []
     for index, item in enumerate(items):
         try:
             texts.append(_profile_text(item, depth_left - 1))
-        except _Misfit as misfit:
+        except _MisfitError as misfit:
             misfit.steps.append(f"[{index}]")
             raise
     return "[" + ",".join(texts) + "]"
@@ -140,7 +136,7 @@ def _profile_list_text(items: list[object], depth_left: int) -> str:
 
 def _general_text(value: object, depth_left: int) -> str:
     if not depth_left and isinstance(value, dict | list):
-        raise _Misfit(f"nested deeper than {DEPTH_MAX}")
+        raise _MisfitError(f"nested deeper than {DEPTH_MAX}")
     match value:
         case None:
             return "null"
@@ -153,14 +149,10 @@ def _general_text(value: object, depth_left: int) -> str:
         case str():
             return _string_text(value)
         case list():
-            return (
-                "["
-                + ",".join(_general_text(item, depth_left - 1) for item in value)
-                + "]"
-            )
+            return "[" + ",".join(_general_text(item, depth_left - 1) for item in value) + "]"
         case dict():
             if not all(isinstance(key, str) for key in value):
-                raise _Misfit("a key is not text")
+                raise _MisfitError("a key is not text")
             members = sorted((_utf16_units(key), key) for key in value)
             return (
                 "{"
@@ -171,27 +163,27 @@ def _general_text(value: object, depth_left: int) -> str:
                 + "}"
             )
         case _:
-            raise _Misfit(f"{type(value).__name__} is no JSON type")
+            raise _MisfitError(f"{type(value).__name__} is no JSON type")
 
 
 def _string_text(text: str) -> str:
     # The escapes of the standard library are those of RFC 8785, section 3.2.2.2: \b \t \n \f \r
     # \" \\ by name, other characters below U+0020 as \u00xx, everything else as it is.
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        raise _Misfit("text holds a lone surrogate")
+        raise _MisfitError("text holds a lone surrogate")
     return encode_basestring(text)
 
 
 def _integer_text(number: int) -> str:
     if not -INTEGER_LIMIT < number < INTEGER_LIMIT:
-        raise _Misfit("an integer must be less than 2^53 in magnitude")
+        raise _MisfitError("an integer must be less than 2^53 in magnitude")
     return int.__repr__(number)
 
 
 def _float_text(number: float) -> str:
     """Return `number` as ECMAScript's Number::toString does (ECMA-262, section 6.1.6.1.20)."""
     if not math.isfinite(number):
-        raise _Misfit("JSON has no NaN and no infinity")
+        raise _MisfitError("JSON has no NaN and no infinity")
     if number == 0:
         return "0"  # minus zero too
     sign = "-" if number < 0 else ""

@@ -51,7 +51,7 @@ class EntryKind(StrEnum):
     SECURITY_EVENT = "security_event"
     OPERATOR_CORRECTION = "operator_correction"
     RECORD_ERASED = "record_erased"
-    ID_TOKEN_CHANGED = "id_token_changed"
+    ID_TOKEN_CHANGED = "id_token_changed"  # noqa: S105  # a kind of entry, no secret
     ACCESS_CHANGED = "access_changed"
     KEY_CHANGED = "key_changed"
     POLICY_CHANGED = "policy_changed"
@@ -86,13 +86,9 @@ class Envelope:
         if self.seq is not None and not 0 < self.seq < canonical.INTEGER_LIMIT:
             raise InvalidInput("seq: counts from 1", field="seq")
         if self.received_at.utcoffset() != timedelta(0):
-            raise InvalidInput(
-                "received_at: must be an aware UTC time", field="received_at"
-            )
+            raise InvalidInput("received_at: must be an aware UTC time", field="received_at")
         if self.received_at.microsecond % 1000:
-            raise InvalidInput(
-                "received_at: must be in whole milliseconds", field="received_at"
-            )
+            raise InvalidInput("received_at: must be in whole milliseconds", field="received_at")
         if len(self.commitment) != hashlib.sha256().digest_size:
             raise InvalidInput("commitment: must have 32 bytes", field="commitment")
 
@@ -159,9 +155,7 @@ def parse_envelope(entry: bytes) -> Envelope:
     if kind not in _KINDS:
         raise Unsupported(f"kind: {kind!r} is not known", field="kind")
     if not _DIGEST.fullmatch(commitment):
-        raise Unreadable(
-            "commitment: must be 64 lower-case hex digits", field="commitment"
-        )
+        raise Unreadable("commitment: must be 64 lower-case hex digits", field="commitment")
     try:
         return Envelope(
             kind=_KINDS[kind],

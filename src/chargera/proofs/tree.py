@@ -50,13 +50,9 @@ class Frontier:
     def __post_init__(self) -> None:
         """Raise InvalidInput if the peaks do not fit the size."""
         if not 0 <= self.size < SIZE_LIMIT:
-            raise InvalidInput(
-                "tree size: must be 0 or more and below 2^63", field="size"
-            )
+            raise InvalidInput("tree size: must be 0 or more and below 2^63", field="size")
         if len(self.peaks) != self.size.bit_count() or not _are_hashes(self.peaks):
-            raise InvalidInput(
-                "peaks: must be one 32-byte hash for each bit of the size"
-            )
+            raise InvalidInput("peaks: must be one 32-byte hash for each bit of the size")
 
     def extended(self, new_leaves: Sequence[bytes]) -> "Frontier":
         """Return the frontier after appending leaves with these hashes."""
@@ -142,11 +138,7 @@ def rederive_root(leaves: Iterable[bytes], after: Frontier | None = None) -> byt
     """
     stack: list[tuple[int, bytes]] = []
     if after is not None:
-        heights = [
-            height
-            for height in range(after.size.bit_length())
-            if after.size >> height & 1
-        ]
+        heights = [height for height in range(after.size.bit_length()) if after.size >> height & 1]
         stack.extend(zip(reversed(heights), after.peaks, strict=True))
     for leaf in leaves:
         stack.append((0, leaf))
@@ -228,9 +220,7 @@ def verify_consistency(
         raise InvalidInput("consistency proof: every hash must have 32 bytes")
     if old_size == new_size:
         if proof or old_root != new_root:
-            raise InvalidInput(
-                "consistency proof: equal sizes need equal roots and no proof"
-            )
+            raise InvalidInput("consistency proof: equal sizes need equal roots and no proof")
         return
     path = list(proof) if old_size & (old_size - 1) else [old_root, *proof]
     if not path:
@@ -313,6 +303,4 @@ def _check_index(index: int, size: int) -> None:
 
 def _check_sizes(old_size: int, new_size: int) -> None:
     if not 0 < old_size <= new_size < SIZE_LIMIT:
-        raise InvalidInput(
-            f"no tree of {old_size} grows into one of {new_size}", field="old_size"
-        )
+        raise InvalidInput(f"no tree of {old_size} grows into one of {new_size}", field="old_size")
