@@ -90,9 +90,12 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class StatusNotification:
-    """A connector's state; `evse` 0 is the whole station (1.6 connector 0)."""
+    """A connector's state.
 
-    evse: int
+    `evse` None: `connector` is an OCPP 1.6 connector number, 0 the whole station.
+    """
+
+    evse: int | None
     connector: int
     status: ConnectorStatus
     detail: str
@@ -120,6 +123,8 @@ class DataTransfer:
 class TransactionEvent:
     """Something that happened in a transaction.
 
+    `evse` None: `connector` is an OCPP 1.6 connector number, or the message names neither.
+
     `transaction_id` is None where the CSMS numbers transactions (1.6 StartTransaction) and
     `"-1"` where a 1.6 station never learned its number. `seq_no` is None in 1.6.
     """
@@ -141,9 +146,13 @@ class TransactionEvent:
 
 @dataclass(frozen=True, slots=True)
 class MeterValues:
-    """Values outside any transaction (1.6 without transactionId, 2.x MeterValues)."""
+    """Values outside any transaction (1.6 without transactionId, 2.x MeterValues).
 
-    evse: int
+    `evse` None: `connector` is an OCPP 1.6 connector number, 0 the main meter.
+    """
+
+    evse: int | None
+    connector: int | None
     samples: tuple[MeterSample, ...]
     signed: tuple[SignedValue, ...]
 
