@@ -4,6 +4,7 @@ One embedded server a test process (so pytest-xdist needs nothing more), one dat
 from a template that holds the schema. Root and ordinary users alike.
 """
 
+import asyncio
 import itertools
 import shutil
 import tempfile
@@ -14,7 +15,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from chargera.store import migrate
 from chargera.store.cluster import SUPERUSER
+from chargera.store.connection import UNLIMITED, connect
 from chargera.store.postgres import DATABASE, ROLE, EmbeddedPostgres
 
 MEMORY = Path("/dev/shm")
@@ -40,6 +43,12 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture(scope="session")
 def template_database(postgres_server: EmbeddedPostgres) -> str:
     """The name of a database with the whole schema and no rows. Nobody may stay connected to it."""
+
+    async def make() -> None:
+        async with await connect(postgres_server.url(), limits=UNLIMITED) as connection:
+            await migrate.apply(connection)
+
+    asyncio.run(make())
     return DATABASE
 
 
