@@ -314,24 +314,19 @@ def _check_meter_state(case: _Case) -> _Finding:
 def _check_time_status(case: _Case) -> _Finding:
     states = [reading.time_status for _, reading in case.readings]
     named = ", ".join(f"{state.value} ({state.name.lower()})" for state in dict.fromkeys(states))
-    match case.expected.time_use:
-        case None:
-            return _not_asked(f"not asked: no price depends on the meter's clock; it says {named}")
-        case TimeUse.CLOCK:
-            if all(state is TimeStatus.SYNCHRONIZED for state in states):
-                return _ok(
-                    "the meter's clock was synchronised: it can carry a price by time of day"
-                )
-            return _failed("a price by time of day needs a synchronised clock, this one was not")
-        case TimeUse.DURATION:
-            if len(states) == 1:
-                return _not_asked(_NO_PARTNER)
-            timed = {TimeStatus.RELATIVE, TimeStatus.SYNCHRONIZED}
-            if states[0] is not TimeStatus.UNSYNCHRONIZED and timed.issuperset(states[1:]):
-                return _ok("the meter measured the duration: it can carry a price by time")
-            return _failed(
-                "the meter did not measure the duration; no price by time can rest on it"
-            )
+    use = case.expected.time_use
+    if use is None:
+        return _not_asked(f"not asked: no price depends on the meter's clock; it says {named}")
+    if use is TimeUse.CLOCK:
+        if all(state is TimeStatus.SYNCHRONIZED for state in states):
+            return _ok("the meter's clock was synchronised: it can carry a price by time of day")
+        return _failed("a price by time of day needs a synchronised clock, this one was not")
+    if len(states) == 1:
+        return _not_asked(_NO_PARTNER)
+    timed = {TimeStatus.RELATIVE, TimeStatus.SYNCHRONIZED}
+    if states[0] is not TimeStatus.UNSYNCHRONIZED and timed.issuperset(states[1:]):
+        return _ok("the meter measured the duration: it can carry a price by time")
+    return _failed("the meter did not measure the duration; no price by time can rest on it")
 
 
 def _check_identification(case: _Case) -> _Finding:
