@@ -169,8 +169,11 @@ def _general_text(value: object, depth_left: int) -> str:
 def _string_text(text: str) -> str:
     # The escapes of the standard library are those of RFC 8785, section 3.2.2.2: \b \t \n \f \r
     # \" \\ by name, other characters below U+0020 as \u00xx, everything else as it is.
-    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        raise _MisfitError("text holds a lone surrogate")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise _MisfitError("text holds a lone surrogate") from None
     return encode_basestring(text)
 
 
