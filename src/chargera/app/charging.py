@@ -11,8 +11,8 @@ from datetime import datetime
 
 from chargera.app.ports import (
     BootReport,
-    ChannelWork,
     Changes,
+    ChannelWork,
     Clock,
     ConnectorReport,
     Entropy,
@@ -581,9 +581,9 @@ def _open_on(state: StationState, connector: Connector) -> Transaction | None:
     for generations in state.transactions.values():
         for transaction in generations:
             place = (transaction.evse, transaction.connector)
-            if not transaction.ended and place == (connector.evse, connector.connector):
-                if not transaction.anomalies & CURABLE:
-                    return transaction
+            here = place == (connector.evse, connector.connector)
+            if here and not transaction.ended and not transaction.anomalies & CURABLE:
+                return transaction
     return None
 
 

@@ -106,7 +106,7 @@ class StatusNotification:
 
 @dataclass(frozen=True, slots=True)
 class Authorize:
-    """May this token charge?"""
+    """The question whether this token may charge."""
 
     id_token: IdTokenRef
 

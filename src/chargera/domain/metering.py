@@ -9,7 +9,9 @@ minutes ahead, or earlier than its predecessor by sequence number, in OCPP 1.6 b
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
+from chargera.domain.errors import InvalidInput
 from chargera.domain.messages import ReadingContext, TransactionEventKind
 from chargera.domain.pricing import ChargingState, MeteredSession, RegisterValue, StateChange
 from chargera.domain.transaction import Anomaly, SessionEvent, standing_time
@@ -72,9 +74,12 @@ def assemble(events: Sequence[SessionEvent], *, numbered: bool, time_zone: str) 
         return Metering(None, frozenset(anomalies), holes, frozenset())
     ended_at = max(end.at, start.at)
     registers, suspect = _registers(placed, start.at, ended_at, begin_wh, end_wh, anomalies)
-    session = MeteredSession(
-        start.at, ended_at, time_zone, registers, _state_changes(placed, start.at, ended_at)
-    )
+    changes = _state_changes(placed, start.at, ended_at)
+    try:
+        session = MeteredSession(start.at, ended_at, time_zone, registers, changes)
+    except InvalidInput:
+        # Longer than a year, or a register that no meter reaches: a person must look.
+        return Metering(None, frozenset(anomalies | {Anomaly.IMPLAUSIBLE}), holes, suspect)
     return Metering(session, frozenset(anomalies), holes, suspect)
 
 
@@ -97,7 +102,7 @@ def _by_register(events: Sequence[SessionEvent], anomalies: set[Anomaly]) -> lis
     if not _rising(by_time):
         by_arrival = sorted(values, key=lambda e: e.n)
         if not _rising(by_arrival):
-            agree = all(a.at <= b.at for a, b in zip(by_arrival, by_arrival[1:], strict=False))
+            agree = all(a.at <= b.at for a, b in pairwise(by_arrival))
             if agree:
                 anomalies.add(Anomaly.REGISTER_FELL)
     by_register = sorted(values, key=lambda e: (e.register_wh, e.at, e.n))
@@ -106,8 +111,7 @@ def _by_register(events: Sequence[SessionEvent], anomalies: set[Anomaly]) -> lis
 
 
 def _rising(rows: Sequence[SessionEvent]) -> bool:
-    pairs = zip(rows, rows[1:], strict=False)
-    return all((a.register_wh or 0) <= (b.register_wh or 0) for a, b in pairs)
+    return all((a.register_wh or 0) <= (b.register_wh or 0) for a, b in pairwise(rows))
 
 
 def _with_times(ordered: Sequence[SessionEvent], anomalies: set[Anomaly]) -> list[_Placed]:
@@ -181,6 +185,7 @@ def _registers(
     """Return the registers from begin to end, not falling, and the rows that were left out."""
     if end_wh < begin_wh:
         anomalies.add(Anomaly.REGISTER_FELL)
+        end_wh = begin_wh
     registers = [RegisterValue(started_at, begin_wh)]
     suspect: set[int] = set()
     inner = sorted((p for p in placed if p.row.register_wh is not None), key=lambda p: p.at)

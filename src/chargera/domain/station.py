@@ -120,7 +120,7 @@ def parse_evses(text: str) -> tuple[Connector, ...]:
         if len(fields) != 3 or not fields[0].isdecimal() or not fields[2].isdecimal():
             raise _bad_evse(part)
         evse, power_w = int(fields[0][:9]), int(fields[2][:12])
-        if fields[1].lower() not in ConnectorType or not 1 <= evse <= MAX_EVSES:
+        if fields[1].lower() not in list(ConnectorType) or not 1 <= evse <= MAX_EVSES:
             raise _bad_evse(part)
         if not 1 <= power_w <= MAX_POWER_W:
             raise _bad_evse(part)

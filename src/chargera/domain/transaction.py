@@ -50,6 +50,8 @@ class Anomaly(StrEnum):
     NO_ID_TOKEN = "no_id_token"  # noqa: S105 - the name of an anomaly, no secret
     REGISTER_FELL = "register_fell"
     METER_SIGNATURE = "meter_signature"
+    METER_PAGE_GAP = "meter_page_gap"
+    IMPLAUSIBLE = "implausible"
     SUPERSEDED = "superseded"
     SILENT = "silent"
     TIME_BEFORE_2020 = "time_before_2020"
@@ -75,6 +77,7 @@ BLOCKING = frozenset(
         Anomaly.NO_ID_TOKEN,
         Anomaly.REGISTER_FELL,
         Anomaly.METER_SIGNATURE,
+        Anomaly.IMPLAUSIBLE,
         Anomaly.SUPERSEDED,
         Anomaly.SILENT,
         Anomaly.SEQ_NO_REUSED,
@@ -161,7 +164,13 @@ def event_key(event: TransactionEvent) -> EventKey:
     Stations resend transaction messages under new message ids (libocpp issue 298), so the
     key is the kind, the sequence number, the station's time and the register.
     """
-    return (event.kind, event.seq_no, event.at, register_of(event))
+    own = _own_sample(event)
+    return (event.kind, event.seq_no, event.at, own.register_wh if own else None)
+
+
+def row_key(row: SessionEvent) -> EventKey:
+    """Return the key of the event whose own row this is; it equals `event_key` of the event."""
+    return (row.kind, row.seq_no, row.at, row.register_wh)
 
 
 def register_of(event: TransactionEvent) -> int | None:

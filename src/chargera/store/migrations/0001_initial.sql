@@ -203,14 +203,6 @@ create table signed_value (
     primary key (session_id, n)
 );
 
-create table meter_page (                   -- last OCMF page of a meter and context, for gap checks
-    meter_key_hash text not null,
-    context text not null,                  -- T or F
-    page bigint not null,
-    session_id text not null,
-    primary key (meter_key_hash, context)
-);
-
 create table cdr (
     cdr_id text primary key,                -- CDR number, shown to people
     session_id text not null references charging_session,

@@ -1,0 +1,222 @@
+"""Who a station is: passwords checked with equal work and equal answers for every failure.
+
+A guesser learns nothing from text, status or time: an unknown station costs the same argon2 work
+as a wrong password. Beyond a few guesses a minute no hash is computed at all, and the answer is
+still the same. A station whose password was verified before is found in a cache of verified
+results and is never locked out by somebody else's guesses.
+"""
+
+import asyncio
+import hashlib
+import hmac
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from chargera.app.ports import Entropy
+from chargera.domain.errors import InvalidInput
+from chargera.domain.station import OcppVersion
+
+PASSWORD_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"  # noqa: S105 - an alphabet
+PASSWORD_LENGTH = 24
+
+
+@dataclass(frozen=True, slots=True)
+class StationLogin:
+    """What the channel must know of a station to let it in."""
+
+    station_id: str
+    password_hash: str
+    security_profile: int
+    plain_allowed: bool
+    ocpp_versions: frozenset[OcppVersion]
+
+
+class StationLogins(Protocol):
+    """Where station logins are found."""
+
+    async def find(self, station_id: str) -> StationLogin | None:
+        """Return the login of a station; None if there is no such station."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuessLimits:
+    """Wrong passwords a minute, for one identity and for one address."""
+
+    answered: int = 5
+    """As many wrong passwords are checked at full cost; the answer is 401."""
+    hashed: int = 10
+    """Beyond this no hash is computed; the answer is still 401."""
+    window_s: float = 60.0
+    keys_max: int = 20_000
+
+
+class GuessLimiter:
+    """Counts failures of identities and addresses within a sliding window."""
+
+    def __init__(self, limits: GuessLimits, monotonic_s: Callable[[], float]) -> None:
+        """Count with the machine's monotonic clock."""
+        self._limits = limits
+        self._monotonic_s = monotonic_s
+        self._failures: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
+
+    def begin(self, station_id: str, address: str) -> bool:
+        """Reserve one attempt; False: over the limit, no hash may be computed."""
+        keys = (("id", station_id), ("address", address))
+        now = self._monotonic_s()
+        if any(len(self._recent(key, now)) >= self._limits.hashed for key in keys):
+            return False
+        for key in keys:
+            self._failures.setdefault(key, deque()).append(now)
+            self._failures.move_to_end(key)
+        while len(self._failures) > self._limits.keys_max:
+            self._failures.popitem(last=False)
+        return True
+
+    def succeeded(self, station_id: str, address: str) -> None:
+        """Give the attempt back: it was no failure."""
+        for key in (("id", station_id), ("address", address)):
+            failures = self._failures.get(key)
+            if failures:
+                failures.pop()
+
+    def _recent(self, key: tuple[str, str], now: float) -> deque[float]:
+        failures = self._failures.get(key, deque())
+        while failures and failures[0] <= now - self._limits.window_s:
+            failures.popleft()
+        return failures
+
+
+class Passwords:
+    """argon2id hashing off the event loop; parameters of RFC 9106, second recommended option."""
+
+    def __init__(self, *, memory_kib: int = 64 * 1024, passes: int = 3, lanes: int = 1) -> None:
+        """Hash with these costs; two at a time, so that guesses cannot take all cores."""
+        self._hasher = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=lanes)
+        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="argon2")
+        self.computed = 0
+        """How many hashes were computed, for the metric that shows guessing."""
+
+    async def hash(self, password: str) -> str:
+        """Return the PHC string of a password."""
+        self.computed += 1
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._hasher.hash, password)
+
+    async def verify(self, password_hash: str, password: str) -> bool:
+        """Say whether the password is the one that was hashed."""
+        self.computed += 1
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._verify, password_hash, password)
+
+    def _verify(self, password_hash: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(password_hash, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class StationAccess:
+    """Authenticates stations for the channel."""
+
+    VERIFIED_MAX = 50_000
+
+    def __init__(
+        self,
+        logins: StationLogins,
+        passwords: Passwords,
+        entropy: Entropy,
+        limiter: GuessLimiter,
+    ) -> None:
+        """Check against `logins`; verified results are kept under a key of this process."""
+        self._logins = logins
+        self._passwords = passwords
+        self._limiter = limiter
+        self._cache_key = entropy.bytes(32)
+        self._verified: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._decoy: str | None = None
+        self.refused = 0
+
+    async def authenticate(
+        self, station_id: str, user: str | None, password: str | None, address: str
+    ) -> StationLogin | None:
+        """Return the station's login if the credentials are its own; None otherwise.
+
+        The user name must equal the identity in the path (OCPP A00.FR.204/207): a station that
+        logs in as itself on another's path is refused like any guess.
+        """
+        login = await self._logins.find(station_id)
+        own = user == station_id and password is not None and _is_password(password)
+        if login is not None and own and self._is_verified(login, password or ""):
+            return login
+        if not self._limiter.begin(station_id, address):
+            self.refused += 1
+            return None
+        stored = login.password_hash if login is not None else await self._decoy_hash()
+        matches = await self._passwords.verify(stored, password if own and password else "")
+        if login is None or not own or not matches:
+            self.refused += 1
+            return None
+        self._limiter.succeeded(station_id, address)
+        self._remember(login, password or "")
+        return login
+
+    def _is_verified(self, login: StationLogin, password: str) -> bool:
+        known = self._verified.get(login.station_id)
+        if known is None or known[0] != login.password_hash:
+            return False
+        return hmac.compare_digest(known[1], self._fingerprint(login.station_id, password))
+
+    def _remember(self, login: StationLogin, password: str) -> None:
+        fingerprint = self._fingerprint(login.station_id, password)
+        self._verified[login.station_id] = (login.password_hash, fingerprint)
+        self._verified.move_to_end(login.station_id)
+        if len(self._verified) > self.VERIFIED_MAX:
+            self._verified.popitem(last=False)
+
+    def _fingerprint(self, station_id: str, password: str) -> bytes:
+        text = f"{station_id}\0{password}".encode("utf-8", "surrogatepass")
+        return hmac.new(self._cache_key, text, hashlib.sha256).digest()
+
+    async def _decoy_hash(self) -> str:
+        """A hash that no password matches, to spend the same work on unknown stations."""
+        if self._decoy is None:
+            self._decoy = await self._passwords.hash(self._cache_key.hex())
+        return self._decoy
+
+
+def check_station_password(password: str) -> str:
+    """Return a password of 20 to 40 printable ASCII characters; InvalidInput otherwise."""
+    if not _is_password(password):
+        raise InvalidInput(
+            "a station password has 20 to 40 printable ASCII characters",
+            field="password",
+            remedy="leave it out to have one generated",
+        )
+    return password
+
+
+def new_password(entropy: Entropy) -> str:
+    """Return a random password: 24 characters that people can copy, about 139 bits."""
+    letters: list[str] = []
+    usable = 256 - 256 % len(PASSWORD_ALPHABET)
+    while len(letters) < PASSWORD_LENGTH:
+        letters += [
+            PASSWORD_ALPHABET[byte % len(PASSWORD_ALPHABET)]
+            for byte in entropy.bytes(PASSWORD_LENGTH)
+            if byte < usable
+        ]
+    return "".join(letters[:PASSWORD_LENGTH])
+
+
+def _is_password(password: str) -> bool:
+    return 20 <= len(password) <= 40 and password.isascii() and password.isprintable()

@@ -1,0 +1,451 @@
+"""From an ended session to its bill: judge, write the CDR, correct by credit, never by edit.
+
+The rows of sessions that wait for a bill are their own outbox: `bill_after` is set in the commit
+that ended the session, and cleared in the commit that bills it or sends it to review.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from chargera.app.ports import Clock, Entropy, LiveEvent, NewEntry, QuotedTariff
+from chargera.domain.bill import Bill, bill_as_json
+from chargera.domain.errors import Conflict, InvalidInput, NotFound
+from chargera.domain.proof_level import ProofLevel
+from chargera.domain.station import ChargingStation, OcppVersion
+from chargera.domain.transaction import Anomaly, SessionState, Transaction
+from chargera.proofs import records
+from chargera.proofs.cdr import (
+    DERIVED,
+    Correction,
+    Judgement,
+    SessionFacts,
+    SignedMeterValue,
+    judge,
+)
+from chargera.proofs.entry import EntryKind
+from chargera.proofs.meter_key import load_meter_key, meter_key_hash
+
+BATCH = 128
+SILENT_AFTER_S = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentCdr:
+    """The bill that stands, if there is one."""
+
+    cdr_id: str
+    log_index: int
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BillingCase:
+    """A session with all that its bill may depend on."""
+
+    transaction: Transaction
+    station: ChargingStation
+    tariff: QuotedTariff | None
+    signed: Sequence[SignedMeterValue]
+    previous_pages: Mapping[str, int] | None
+    current: CurrentCdr | None
+    correction: Correction | None = None
+    correction_by: str | None = None
+
+
+@dataclass(slots=True)
+class CdrRow:
+    """A CDR to store; `log_index` is filled in when its entry has one."""
+
+    cdr_id: str
+    session_id: str
+    is_credit: bool
+    replaces_cdr_id: str | None
+    bill: Bill
+    sign: int
+    energy_wh: int
+    record: records.Record
+    created_at: datetime
+    entry: int
+    """Its place among the entries of this unit of work."""
+
+
+@dataclass(slots=True)
+class BillingOutcome:
+    """What happens to the row of a session that was judged."""
+
+    transaction: Transaction
+    state: SessionState
+    anomalies: Sequence[Anomaly]
+    proof_level: ProofLevel
+    bill: Bill | None
+    cdr_entry: int | None
+    changed: bool = True
+
+
+@dataclass(slots=True)
+class BillingResult:
+    """Rows of one billing run."""
+
+    cdrs: list[CdrRow] = field(default_factory=list)
+    outcomes: list[BillingOutcome] = field(default_factory=list)
+
+
+class BillingWork(Protocol):
+    """The database as billing needs it."""
+
+    async def take_due_cases(self, limit: int) -> list[BillingCase]:
+        """Return sessions whose bill is due, locked for this unit of work."""
+
+    async def load_case(self, session_id: str) -> BillingCase | None:
+        """Return one session, locked; None if there is none."""
+
+    async def load_tariff(self, tariff_id: str) -> QuotedTariff | None:
+        """Return the newest version of a tariff."""
+
+    async def store_bills(self, result: BillingResult) -> None:
+        """Flush the log entries and write the rows with their indexes."""
+
+    def append(self, entry: NewEntry) -> None:
+        """Append an entry to the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewDecision:
+    """A person's answer to a session in review; None keeps what the station said."""
+
+    reason: str
+    meter_start_wh: int | None = None
+    meter_stop_wh: int | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    tariff_id: str | None = None
+
+
+class Billing:
+    """Bills sessions in batches."""
+
+    def __init__(self, clock: Clock, entropy: Entropy, operator_id: str) -> None:
+        """Bill on behalf of `operator_id` (OCPI country and party, `NL*C4E`)."""
+        self._clock = clock
+        self._entropy = entropy
+        self._operator_id = operator_id
+
+    async def bill_due(self, work: BillingWork, limit: int = BATCH) -> list[LiveEvent]:
+        """Bill what is due; the caller commits. Returns what pages should be told then."""
+        cases = await work.take_due_cases(limit)
+        if not cases:
+            return []
+        await self._settle(work, cases)
+        return [LiveEvent("session", case.transaction.session_id) for case in cases]
+
+    async def decide_review(
+        self, work: BillingWork, session_id: str, decision: ReviewDecision, *, decided_by: str
+    ) -> None:
+        """Bill a session in review by a person's decision, which becomes a log entry.
+
+        Raises NotFound, Conflict if the session is not in review, InvalidInput for values that
+        cannot be billed.
+        """
+        case = await work.load_case(session_id)
+        if case is None:
+            raise NotFound(f"there is no session {session_id}", field="session_id")
+        if case.transaction.state is not SessionState.REVIEW:
+            raise Conflict(
+                f"session {session_id} is {case.transaction.state}, not in review",
+                field="session_id",
+                remedy="only sessions in review wait for a decision",
+            )
+        tariff = case.tariff
+        if decision.tariff_id is not None:
+            tariff = await work.load_tariff(decision.tariff_id)
+        if tariff is None:
+            raise InvalidInput(
+                "the session has no tariff", field="tariff_id", remedy="name the tariff to apply"
+            )
+        correction = _correction(case.transaction, decision)
+        decided = BillingCase(
+            case.transaction,
+            case.station,
+            tariff,
+            case.signed,
+            case.previous_pages,
+            case.current,
+            correction,
+            decided_by,
+        )
+        work.append(self._correction_entry(decided, decision))
+        await self._settle(work, [decided], entries_before=1)
+
+    async def _settle(
+        self, work: BillingWork, cases: Sequence[BillingCase], entries_before: int = 0
+    ) -> None:
+        run = _Run(work, self._clock.now(), self._entropy, self._operator_id, entries_before)
+        for case in cases:
+            run.settle(case)
+        await work.store_bills(run.result)
+
+    def _correction_entry(self, case: BillingCase, decision: ReviewDecision) -> NewEntry:
+        transaction = case.transaction
+        record = {
+            "by": case.correction_by,
+            "correction": correction_record(case.correction),
+            "reason": decision.reason,
+            "session_id": transaction.session_id,
+            "tariff_id": case.tariff.tariff_id if case.tariff else None,
+        }
+        return NewEntry(
+            EntryKind.OPERATOR_CORRECTION,
+            transaction.station_id,
+            transaction.session_id,
+            record,
+            self._clock.now(),
+        )
+
+
+class _Run:
+    """One batch under judgement."""
+
+    def __init__(
+        self,
+        work: BillingWork,
+        now: datetime,
+        entropy: Entropy,
+        operator_id: str,
+        entries_before: int,
+    ) -> None:
+        self.result = BillingResult()
+        self._work = work
+        self._now = now
+        self._entropy = entropy
+        self._operator_id = operator_id
+        self._entries = entries_before
+
+    def settle(self, case: BillingCase) -> None:
+        """Judge one session and leave its rows and entries."""
+        judgement = judge(facts_of(case))
+        self._log_findings(case, judgement)
+        if judgement.bill is None:
+            self._leave(case, judgement)
+        elif case.current is None or _differs(case.current, judgement):
+            self._bill(case, judgement, judgement.bill)
+        else:
+            self._leave(case, judgement)
+
+    def _bill(self, case: BillingCase, judgement: Judgement, bill: Bill) -> None:
+        if case.current is not None:
+            self._credit(case, case.current, bill)
+        cdr_id = self._entropy.session_id(self._now)
+        record = cdr_record(case, judgement, bill, cdr_id, self._operator_id)
+        place = self._append(case, EntryKind.CDR, record)
+        energy_wh = judgement.session.energy_wh if judgement.session else 0
+        replaces = case.current.cdr_id if case.current else None
+        self.result.cdrs.append(
+            CdrRow(
+                cdr_id,
+                case.transaction.session_id,
+                False,
+                replaces,
+                bill,
+                1,
+                energy_wh,
+                record,
+                self._now,
+                place,
+            )
+        )
+        self.result.outcomes.append(
+            BillingOutcome(
+                case.transaction,
+                SessionState.BILLED,
+                sorted(judgement.anomalies),
+                judgement.proof_level,
+                bill,
+                place,
+            )
+        )
+
+    def _credit(self, case: BillingCase, current: CurrentCdr, bill: Bill) -> None:
+        """Take back the bill that stands, whole, by an entry of its own."""
+        was = current.record["bill"]
+        cdr_id = self._entropy.session_id(self._now)
+        record = {
+            "at": records.time_text(self._now),
+            "cdr_id": cdr_id,
+            "credits": current.cdr_id,
+            "credits_log_index": current.log_index,
+            "currency": was["currency"],
+            "gross_minor": -was["gross_minor"],
+            "net_minor": -was["net_minor"],
+            "reason": "later values changed the bill",
+            "session_id": case.transaction.session_id,
+            "vat_minor": -was["vat_minor"],
+        }
+        place = self._append(case, EntryKind.CREDIT_CDR, record)
+        self.result.cdrs.append(
+            CdrRow(
+                cdr_id,
+                case.transaction.session_id,
+                True,
+                current.cdr_id,
+                bill,
+                -1,
+                -current.record["energy_wh"],
+                record,
+                self._now,
+                place,
+            )
+        )
+
+    def _leave(self, case: BillingCase, judgement: Judgement) -> None:
+        """No new bill: a bill that stands goes on standing, else the session is in review."""
+        billed = case.current is not None
+        self.result.outcomes.append(
+            BillingOutcome(
+                case.transaction,
+                SessionState.BILLED if billed else SessionState.REVIEW,
+                sorted(judgement.anomalies),
+                judgement.proof_level,
+                None,
+                None,
+                changed=not billed,
+            )
+        )
+
+    def _log_findings(self, case: BillingCase, judgement: Judgement) -> None:
+        """Each anomaly that only the whole session shows is an entry, once; so is each hole."""
+        transaction = case.transaction
+        for anomaly in sorted(judgement.anomalies - transaction.anomalies):
+            record = {
+                "code": str(anomaly),
+                "session_id": transaction.session_id,
+                "transaction_id": transaction.transaction_id,
+            }
+            self._append(case, EntryKind.ANOMALY, record)
+        if Anomaly.SEQ_NO_HOLE in transaction.anomalies:
+            return
+        for first, last in judgement.metering.holes:
+            record = {
+                "first_seq_no": first,
+                "last_seq_no": last,
+                "session_id": transaction.session_id,
+                "transaction_id": transaction.transaction_id,
+            }
+            self._append(case, EntryKind.SEQUENCE_HOLE, record)
+
+    def _append(self, case: BillingCase, kind: EntryKind, record: records.Record) -> int:
+        transaction = case.transaction
+        self._work.append(
+            NewEntry(kind, transaction.station_id, transaction.session_id, record, self._now)
+        )
+        self._entries += 1
+        return self._entries - 1
+
+
+def facts_of(case: BillingCase) -> SessionFacts:
+    """Return what the session's bill may depend on."""
+    key = case.station.meter_key_der_hex
+    return SessionFacts(
+        numbered=case.transaction.ocpp_version is not OcppVersion.V1_6,
+        time_zone=case.station.time_zone,
+        events=case.transaction.events,
+        tariff=case.tariff.tariff if case.tariff else None,
+        meter_key=load_meter_key(key) if key else None,
+        signed=case.signed,
+        previous_pages=case.previous_pages,
+        correction=case.correction,
+        known=frozenset(case.transaction.anomalies - DERIVED),
+    )
+
+
+def cdr_record(
+    case: BillingCase, judgement: Judgement, bill: Bill, cdr_id: str, operator_id: str
+) -> records.Record:
+    """Return the record of a CDR: everything that its recomputation needs, or where it stands."""
+    transaction, session, tariff = case.transaction, judgement.session, case.tariff
+    assert session is not None, "a bill has a session"
+    assert session.ended_at is not None, "a billed session has ended"
+    assert tariff is not None, "a bill has a tariff"
+    rows = [records.encode(records.event_record(event)) for event in transaction.events]
+    return {
+        "anomalies": [str(a) for a in sorted(judgement.anomalies)],
+        "bill": bill_as_json(bill),
+        "cdr_id": cdr_id,
+        "connector": transaction.connector,
+        "correction": correction_record(case.correction),
+        "ended_at": records.time_text(session.ended_at),
+        "energy_wh": session.energy_wh,
+        "events": records.events_summary(rows),
+        "evse": transaction.evse,
+        "known_anomalies": sorted(str(a) for a in facts_of(case).known),
+        "meter_start_wh": session.registers[0].register_wh,
+        "meter_stop_wh": session.registers[-1].register_wh,
+        "numbered": transaction.ocpp_version is not OcppVersion.V1_6,
+        "ocpp_version": str(transaction.ocpp_version),
+        "operator_id": operator_id,
+        "previous_pages": dict(case.previous_pages) if case.previous_pages else None,
+        "proof_level": str(judgement.proof_level),
+        "replaces": case.current.cdr_id if case.current else None,
+        "session_id": transaction.session_id,
+        "started_at": records.time_text(session.started_at),
+        "station_id": transaction.station_id,
+        "tariff": {
+            "digest": tariff.digest,
+            "log_index": tariff.log_index,
+            "tariff_id": tariff.tariff_id,
+            "version": tariff.version,
+        },
+        "time_zone": session.time_zone,
+        "transaction_id": transaction.transaction_id,
+    }
+
+
+def correction_record(correction: Correction | None) -> records.Record | None:
+    """Return a correction as it stands in records."""
+    if correction is None:
+        return None
+    return {
+        "ended_at": records.time_text(correction.ended_at),
+        "meter_start_wh": correction.meter_start_wh,
+        "meter_stop_wh": correction.meter_stop_wh,
+        "started_at": records.time_text(correction.started_at),
+    }
+
+
+def meter_key_digest(station: ChargingStation) -> str | None:
+    """Return the hash under which a station's meter key is known, None without one."""
+    key = station.meter_key_der_hex
+    return meter_key_hash(load_meter_key(key)).hex() if key else None
+
+
+def _differs(current: CurrentCdr, judgement: Judgement) -> bool:
+    """Say whether a recomputed bill is another than the one that stands."""
+    assert judgement.bill is not None, "only bills are compared"
+    record, bill = current.record, judgement.bill
+    energy_wh = judgement.session.energy_wh if judgement.session else 0
+    was = (record["bill"]["net_minor"], record["bill"]["vat_minor"], record["energy_wh"])
+    return was != (bill.net_minor, bill.vat_minor, energy_wh)
+
+
+def _correction(transaction: Transaction, decision: ReviewDecision) -> Correction:
+    """Complete a decision with what the station said; InvalidInput names what is missing."""
+    values: dict[str, Any] = {}
+    said: dict[str, object] = {
+        "started_at": transaction.started_at if transaction.started else None,
+        "ended_at": transaction.ended_at,
+        "meter_start_wh": transaction.meter_start_wh,
+        "meter_stop_wh": transaction.meter_stop_wh,
+    }
+    for name, value in said.items():
+        decided = getattr(decision, name)
+        values[name] = value if decided is None else decided
+        if values[name] is None:
+            raise InvalidInput(
+                f"the station never said {name}", field=name, remedy="give it with the decision"
+            )
+    if values["ended_at"] < values["started_at"]:
+        raise InvalidInput("the session would end before it starts", field="ended_at")
+    if values["meter_stop_wh"] < values["meter_start_wh"]:
+        raise InvalidInput("the register would fall", field="meter_stop_wh")
+    return Correction(**values)

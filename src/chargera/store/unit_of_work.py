@@ -1,0 +1,172 @@
+"""The unit of work: everything that one edge reads and writes in one transaction.
+
+Use cases collect rows and entries in it; `commit` writes them together. Leaving the block
+without `commit` rolls back.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from chargera.app.billing import BillingCase, BillingResult
+from chargera.app.ports import (
+    Changes,
+    Clock,
+    Entropy,
+    KnownIdToken,
+    NewEntry,
+    QuotedTariff,
+    StationState,
+)
+from chargera.domain.errors import Unavailable
+from chargera.domain.transaction import Transaction
+from chargera.store import channel, entries
+from chargera.store.billing import BillingStore
+
+POOL_SIZE = 10
+WAIT_S = 30.0
+
+
+class UnitOfWork:
+    """One transaction on one connection; see `app.ports` for the parts that use cases see."""
+
+    def __init__(self, connection: AsyncConnection[Any], clock: Clock, entropy: Entropy) -> None:
+        """Work on a connection whose transaction has begun or will with the first query."""
+        self.connection = connection
+        self.clock = clock
+        self._entropy = entropy
+        self._entries: list[NewEntry] = []
+        self._changes: list[Changes] = []
+        self._written: list[Changes] = []
+        self.first_log_index: int | None = None
+        """Index of the first appended entry; the others follow. Known after `commit`/`flush`."""
+
+    async def load_stations(self, station_ids: Sequence[str]) -> dict[str, StationState]:
+        """Return the states of these stations with their recent transactions."""
+        return await channel.load_stations(self.connection, station_ids)
+
+    async def load_transactions(
+        self, keys: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], list[Transaction]]:
+        """Return all generations of these (station id, transaction id), oldest first."""
+        return await channel.load_transactions(self.connection, keys)
+
+    async def load_id_tokens(self, keys: Sequence[str]) -> dict[str, KnownIdToken]:
+        """Return the known ones of these identifiers."""
+        return await channel.load_id_tokens(self.connection, keys)
+
+    async def next_transaction_numbers(self, count: int) -> list[int]:
+        """Return that many fresh numbers for OCPP 1.6 transactions."""
+        return await channel.next_transaction_numbers(self.connection, count)
+
+    def write(self, changes: Changes) -> None:
+        """Take rows; they reach the database at `commit`."""
+        self._changes.append(changes)
+
+    def append(self, entry: NewEntry) -> None:
+        """Append an entry to the log; it gets its index at `commit`."""
+        self._entries.append(entry)
+
+    async def take_due_cases(self, limit: int) -> list[BillingCase]:
+        """Return sessions whose bill is due, locked for this unit of work."""
+        return await BillingStore(self.connection).take_due(limit)
+
+    async def load_case(self, session_id: str) -> BillingCase | None:
+        """Return one session with all that its bill depends on, locked; None if there is none."""
+        return await BillingStore(self.connection).load(session_id)
+
+    async def load_tariff(self, tariff_id: str) -> QuotedTariff | None:
+        """Return the newest version of a tariff."""
+        return await BillingStore(self.connection).load_tariff(tariff_id)
+
+    async def store_bills(self, result: BillingResult) -> None:
+        """Flush the log entries and write the bills with their indexes."""
+        first = await self.flush()
+        await BillingStore(self.connection).store(result, first or 0)
+
+    async def flush(self) -> int | None:
+        """Write what was collected and return the first entry's index; None without entries.
+
+        Holds the log's lock until the commit, so nothing slow may follow.
+        """
+        for changes in self._changes:
+            await channel.write(self.connection, changes, self.clock.now())
+        written, self._changes = self._changes, []
+        self._written.extend(written)
+        if self._entries:
+            self.first_log_index = await entries.append(
+                self.connection, self._entries, self._entropy
+            )
+        self._entries = []
+        return self.first_log_index
+
+    async def commit(self) -> None:
+        """Write everything in one transaction; on return it is durable."""
+        await self.flush()
+        await self.connection.commit()
+        for changes in self._written:
+            for transaction in changes.sessions.values():
+                transaction.stored = True
+                transaction.bill_due = False
+        self._written = []
+
+    def now(self) -> datetime:
+        """Return the network's time."""
+        return self.clock.now()
+
+
+class Database:
+    """Opens units of work on a pool of connections."""
+
+    def __init__(self, url: str, clock: Clock, entropy: Entropy) -> None:
+        """Prepare a pool for the database at `url`; `open` connects."""
+        self.url = url
+        self._clock = clock
+        self._entropy = entropy
+        self._pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
+            url,
+            min_size=2,
+            max_size=POOL_SIZE,
+            open=False,
+            timeout=WAIT_S,
+            kwargs={"options": "-c timezone=UTC", "application_name": "chargera"},
+            check=AsyncConnectionPool.check_connection,
+        )
+
+    async def open(self) -> None:
+        """Connect; raises Unavailable if the database does not answer."""
+        try:
+            await self._pool.open(wait=True, timeout=WAIT_S)
+        except PoolTimeout as error:
+            raise Unavailable("the database does not answer", remedy="see its log") from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[UnitOfWork]:
+        """Open a unit of work; Unavailable if the database fails."""
+        try:
+            async with self._pool.connection() as connection:
+                try:
+                    yield UnitOfWork(connection, self._clock, self._entropy)
+                finally:
+                    await _roll_back(connection)
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise Unavailable("the database does not answer", remedy="see its log") from error
+
+    def channel_work(self) -> Any:
+        """Open a unit of work for the OCPP channel."""
+        return self.work()
+
+
+async def _roll_back(connection: AsyncConnection[Any]) -> None:
+    """Undo what was not committed; a broken connection has nothing left to undo."""
+    if not connection.closed and not connection.broken:
+        await connection.rollback()
