@@ -375,9 +375,11 @@ def _slices_of_session(plan: _Plan, session: MeteredSession, ended_at: datetime)
 
     slices: list[Slice] = []
     state_before: ChargingState | None = None
+    last_us = max(end - 1, start)  # energy of readings from after the end came before it
     for (us, wh), (next_us, next_wh) in pairwise(cuts):
-        local_us = int(us // 1) + spans[bisect_right(span_starts, us) - 1][1]
-        rates = plan.rates_at(local_us, wh, us - start)
+        at = min(us, last_us)
+        local_us = int(at // 1) + spans[bisect_right(span_starts, at) - 1][1]
+        rates = plan.rates_at(local_us, wh, at - start)
         state = states[bisect_right(change_times, us)]
         energy_wh, duration_us = next_wh - wh, next_us - us
         if slices and state is state_before and rates == slices[-1].rates:
