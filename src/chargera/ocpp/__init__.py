@@ -1,1 +1,1 @@
-"""The authenticated channel: WebSocket server, framing, validation and one mapping module a version."""
+"""The authenticated channel to stations: server, framing, validation, one mapping a version."""
