@@ -317,7 +317,7 @@ class _Run:
         """Each anomaly that only the whole session shows is an entry, once; so is each hole."""
         transaction = case.transaction
         for anomaly in sorted(judgement.anomalies - transaction.anomalies):
-            record = {
+            record: records.Record = {
                 "code": str(anomaly),
                 "session_id": transaction.session_id,
                 "transaction_id": transaction.transaction_id,

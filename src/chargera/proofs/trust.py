@@ -1,0 +1,125 @@
+"""The trust file: which log, topics, contracts and attesters a stranger has decided to believe.
+
+It comes from outside (a place that its reader trusts), never from the document under test.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chargera.domain.errors import InvalidInput, Unreadable
+from chargera.proofs.note import VerifierKey
+from chargera.proofs.running_hash import parse_entity_id
+
+FORMAT = "chargera.trust/1"
+_MEMBERS = {"attesters", "chain", "format", "log", "network", "operator_id", "topics"}
+KEYS_MAX = 16
+TOPICS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedTopic:
+    """A topic that anchors the log: from the checkpoint of `from_size` on, paid by `payer`."""
+
+    topic_id: str
+    payer: str
+    from_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What is believed. `topics` None: nothing is believed about topics (a bare log key)."""
+
+    origin: str
+    log_keys: tuple[VerifierKey, ...]
+    operator_id: str | None
+    topics: tuple[TrustedTopic, ...] | None
+
+    def topic_of(self, topic_id: str, tree_size: int) -> TrustedTopic | None:
+        """Return the trusted topic of this id that may anchor a checkpoint of that size."""
+        for topic in self.topics or ():
+            if topic.topic_id == topic_id and topic.from_size <= tree_size:
+                return topic
+        return None
+
+
+def trust_of_key(text: str) -> Trust:
+    """Return the trust in one log key, given as a verifier key of a signed note.
+
+    Raises InvalidInput if the text is no verifier key.
+    """
+    try:
+        key = VerifierKey.parse(text.strip())
+    except InvalidInput as error:
+        raise Unreadable(error.message, field="log_key", remedy="copy /log/vkey") from error
+    return Trust(key.name, (key,), None, None)
+
+
+def parse_trust(document: object) -> Trust:
+    """Read a trust file. Raises Unreadable naming the member that is wrong."""
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise _unreadable("format", f"not a {FORMAT} document")
+    if document.keys() != _MEMBERS:
+        raise _unreadable("format", f"must have exactly {', '.join(sorted(_MEMBERS))}")
+    origin, keys = _log(document["log"])
+    operator_id = document["operator_id"]
+    if not isinstance(operator_id, str):
+        raise _unreadable("operator_id", "not text")
+    topics = document["topics"]
+    if topics is not None and (not isinstance(topics, list) or len(topics) > TOPICS_MAX):
+        raise _unreadable("topics", f"not a list of at most {TOPICS_MAX}")
+    parsed = tuple(_topic(topic, f"topics[{n}]") for n, topic in enumerate(topics or ()))
+    return Trust(origin, keys, operator_id, parsed)
+
+
+def trust_document(
+    *, network: str, operator_id: str, origin: str, vkeys: list[str], topics: list[TrustedTopic]
+) -> dict[str, Any]:
+    """Return the trust file of a network; what does not exist yet is null."""
+    return {
+        "attesters": None,
+        "chain": None,
+        "format": FORMAT,
+        "log": {"origin": origin, "vkeys": vkeys},
+        "network": network,
+        "operator_id": operator_id,
+        "topics": [{"from_size": t.from_size, "id": t.topic_id, "payer": t.payer} for t in topics],
+    }
+
+
+def _log(value: object) -> tuple[str, tuple[VerifierKey, ...]]:
+    match value:
+        case {"origin": str(origin), "vkeys": [*vkeys]} if 0 < len(vkeys) <= KEYS_MAX:
+            pass
+        case _:
+            raise _unreadable("log", "must have an origin and its verifier keys")
+    keys = []
+    for place, text in enumerate(vkeys):
+        try:
+            key = VerifierKey.parse(text if isinstance(text, str) else "")
+        except InvalidInput as error:
+            raise _unreadable(f"log.vkeys[{place}]", error.message) from error
+        if key.name != origin:
+            raise _unreadable(f"log.vkeys[{place}]", "names another log than the origin")
+        keys.append(key)
+    return origin, tuple(keys)
+
+
+def _topic(value: object, field: str) -> TrustedTopic:
+    if not isinstance(value, Mapping) or value.keys() != {"from_size", "id", "payer"}:
+        raise _unreadable(field, "must have id, payer and from_size")
+    topic_id, payer, from_size = value["id"], value["payer"], value["from_size"]
+    if type(from_size) is not int or from_size < 0:
+        raise _unreadable(f"{field}.from_size", "not a tree size")
+    for name, entity in (("id", topic_id), ("payer", payer)):
+        try:
+            parse_entity_id(entity if isinstance(entity, str) else "", name)
+        except InvalidInput as error:
+            raise _unreadable(f"{field}.{name}", error.message) from error
+    return TrustedTopic(topic_id, payer, from_size)
+
+
+def _unreadable(field: str, fault: str) -> Unreadable:
+    return Unreadable(
+        f"trust file: {field}: {fault}", field=field, remedy="fetch /deployment.json again"
+    )
