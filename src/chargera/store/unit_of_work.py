@@ -5,13 +5,8 @@ without `commit` rolls back.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from typing import Any
-
-import psycopg
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from chargera.app.billing import BillingCase, BillingResult
 from chargera.app.ports import (
@@ -23,19 +18,17 @@ from chargera.app.ports import (
     QuotedTariff,
     StationState,
 )
-from chargera.domain.errors import Unavailable
 from chargera.domain.transaction import Transaction
 from chargera.store import channel, entries
 from chargera.store.billing import BillingStore
-
-POOL_SIZE = 10
-WAIT_S = 30.0
+from chargera.store.connection import Connection, database_errors, make_pool
+from chargera.store.receipts import ReceiptStore
 
 
 class UnitOfWork:
     """One transaction on one connection; see `app.ports` for the parts that use cases see."""
 
-    def __init__(self, connection: AsyncConnection[Any], clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, connection: Connection, clock: Clock, entropy: Entropy) -> None:
         """Work on a connection whose transaction has begun or will with the first query."""
         self.connection = connection
         self.clock = clock
@@ -71,6 +64,11 @@ class UnitOfWork:
     def append(self, entry: NewEntry) -> None:
         """Append an entry to the log; it gets its index at `commit`."""
         self._entries.append(entry)
+
+    @property
+    def receipts(self) -> ReceiptStore:
+        """What receipts are made of."""
+        return ReceiptStore(self.connection)
 
     async def take_due_cases(self, limit: int) -> list[BillingCase]:
         """Return sessions whose bill is due, locked for this unit of work."""
@@ -128,45 +126,33 @@ class Database:
         self.url = url
         self._clock = clock
         self._entropy = entropy
-        self._pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
-            url,
-            min_size=2,
-            max_size=POOL_SIZE,
-            open=False,
-            timeout=WAIT_S,
-            kwargs={"options": "-c timezone=UTC", "application_name": "chargera"},
-            check=AsyncConnectionPool.check_connection,
-        )
+        self.pool = make_pool(url)
 
     async def open(self) -> None:
         """Connect; raises Unavailable if the database does not answer."""
-        try:
-            await self._pool.open(wait=True, timeout=WAIT_S)
-        except PoolTimeout as error:
-            raise Unavailable("the database does not answer", remedy="see its log") from error
+        with database_errors():
+            await self.pool.open(wait=True)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._pool.close()
+        await self.pool.close()
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[UnitOfWork]:
         """Open a unit of work; Unavailable if the database fails."""
-        try:
-            async with self._pool.connection() as connection:
+        with database_errors():
+            async with self.pool.connection() as connection:
                 try:
                     yield UnitOfWork(connection, self._clock, self._entropy)
                 finally:
                     await _roll_back(connection)
-        except (psycopg.OperationalError, PoolTimeout) as error:
-            raise Unavailable("the database does not answer", remedy="see its log") from error
 
-    def channel_work(self) -> Any:
+    def channel_work(self) -> AbstractAsyncContextManager[UnitOfWork]:
         """Open a unit of work for the OCPP channel."""
         return self.work()
 
 
-async def _roll_back(connection: AsyncConnection[Any]) -> None:
+async def _roll_back(connection: Connection) -> None:
     """Undo what was not committed; a broken connection has nothing left to undo."""
     if not connection.closed and not connection.broken:
         await connection.rollback()
