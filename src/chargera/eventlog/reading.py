@@ -1,0 +1,102 @@
+"""What the log shows: its files by path, proofs for one entry, proofs between heads, exports."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from chargera.domain.errors import NotFound, Unreadable
+from chargera.eventlog.files import DurableFiles, OsDisk
+from chargera.eventlog.tiles import CHECKPOINT, StoredTiles
+from chargera.proofs.checkpoint import Checkpoint, parse_checkpoint
+from chargera.proofs.tiles import Tile, tile_reader, tiles_of
+from chargera.proofs.tlog_proof import TlogProof
+from chargera.proofs.tree import consistency_proof, inclusion_proof
+
+EXPORT_BATCH = 256
+"""Files of an export that are synced together."""
+
+
+class LogReader:
+    """Reads the published log; everything it gives out lies under a signed head.
+
+    The methods block for a few small files: from a coroutine call them in a thread.
+    """
+
+    def __init__(self, files: DurableFiles) -> None:
+        """Read from `files`, where the sequencer writes."""
+        self._files = files
+        self._stored = StoredTiles(files)
+
+    def checkpoint(self) -> bytes:
+        """Return the newest signed note. Raises NotFound before the first."""
+        return self._files.read(CHECKPOINT)
+
+    def head(self) -> Checkpoint:
+        """Return the newest head. Raises NotFound before the first."""
+        return parse_checkpoint(self.checkpoint())
+
+    def file(self, path: str) -> bytes:
+        """Return what a client of the log gets at `path`: `checkpoint`, `tile/...`.
+
+        Raises NotFound for whatever the newest head does not cover and for any other path, so a
+        path from outside reaches no other file.
+        """
+        if path == CHECKPOINT:
+            return self.checkpoint()
+        try:
+            tile = Tile.parse(path)
+        except Unreadable:
+            raise NotFound(f"the log has no file {path!r}") from None
+        if not _is_covered(tile, self.head().size):
+            raise NotFound(f"the log has no {path} yet")
+        return self._stored.fetch(tile)
+
+    def proof(self, log_index: int, note: bytes | None = None) -> bytes:
+        """Return the tlog-proof text of an entry under the signed head `note` (else the newest).
+
+        Raises NotFound if that head does not cover the entry.
+        """
+        checkpoint = self.checkpoint() if note is None else note
+        size = parse_checkpoint(checkpoint).size
+        if not 0 <= log_index < size:
+            raise NotFound(
+                f"entry {log_index} is not under the head of {size} entries",
+                remedy="it will be under the next one, within two checkpoint intervals",
+            )
+        path = inclusion_proof(log_index, size, tile_reader(size, self._stored.fetch))
+        return TlogProof(log_index, tuple(path), checkpoint).to_bytes()
+
+    def consistency(self, old_size: int, new_size: int) -> list[bytes]:
+        """Return the proof that the log of `old_size` entries is a prefix of that of `new_size`.
+
+        Raises InvalidInput unless 0 < old_size <= new_size, NotFound if the newest head is smaller.
+        """
+        if new_size > self.head().size:
+            raise NotFound(f"no head of {new_size} entries is published yet")
+        return consistency_proof(old_size, new_size, tile_reader(new_size, self._stored.fetch))
+
+    def export(self, folder: Path, on_file: Callable[[int, int], None] | None = None) -> Checkpoint:
+        """Copy the newest checkpoint and all its tiles and bundles into `folder`; return its head.
+
+        `on_file` is told how many files of how many are written. A later export into the same
+        folder adds what is new. Raises NotFound before the first head, Unavailable if the folder
+        cannot be written.
+        """
+        note = self.checkpoint()
+        head = parse_checkpoint(note)
+        tiles = list(tiles_of(head.size))
+        target = DurableFiles(OsDisk(folder))
+        for start in range(0, len(tiles), EXPORT_BATCH):
+            batch = tiles[start : start + EXPORT_BATCH]
+            target.write_changed({tile.path: self._stored.fetch(tile) for tile in batch})
+            if on_file is not None:
+                on_file(start + len(batch), len(tiles) + 1)
+        target.write({CHECKPOINT: note})  # last: what it names is there
+        if on_file is not None:
+            on_file(len(tiles) + 1, len(tiles) + 1)
+        return head
+
+
+def _is_covered(tile: Tile, size: int) -> bool:
+    """Say whether a log of `size` entries has all the hashes or entries of `tile`."""
+    items = size >> 8 * max(tile.level, 0)
+    return tile.index * 256 + tile.width <= items

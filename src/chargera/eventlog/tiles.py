@@ -1,0 +1,83 @@
+"""The log's static files: its right edge in memory, its tiles and bundles on disk."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from chargera.domain.errors import NotFound
+from chargera.eventlog.files import DurableFiles
+from chargera.proofs.checkpoint import Checkpoint
+from chargera.proofs.tiles import (
+    ENTRIES,
+    TILE_WIDTH,
+    Tile,
+    encode_bundle,
+    grow,
+    split_bundle,
+    split_tile,
+    tile_reader,
+)
+from chargera.proofs.tree import root_of_size
+
+CHECKPOINT = "checkpoint"
+"""The path of the newest signed head, beside `tile/`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """All of a log that may still change: its size and the partial tile of each level."""
+
+    size: int = 0
+    partial: Mapping[int, tuple[Tile, bytes]] = field(default_factory=dict)
+
+    def grown(self, entries: Sequence[bytes]) -> "tuple[Edge, dict[Tile, bytes]]":
+        """Return the edge after appending `entries`, and the tiles and bundles that makes."""
+        written = dict(grow(self.size, entries, self._fetch))
+        partial = dict(self.partial)
+        for tile, data in written.items():  # on each level a partial tile comes last
+            if tile.is_full:
+                partial.pop(tile.level, None)
+            else:
+                partial[tile.level] = (tile, data)
+        return Edge(self.size + len(entries), partial), written
+
+    def root(self) -> bytes:
+        """Return the root hash."""
+        return root_of_size(self.size, tile_reader(self.size, self._fetch))
+
+    def head(self, origin: str) -> Checkpoint:
+        """Return the head of the log `origin` at this size."""
+        return Checkpoint(origin, self.size, self.root())
+
+    def _fetch(self, tile: Tile) -> bytes:
+        # Every peak of a tree lies in the partial tile of its level: nothing else is asked for.
+        return self.partial[tile.level][1]
+
+
+class StoredTiles:
+    """Tiles and bundles as they stand on the disk."""
+
+    def __init__(self, files: DurableFiles) -> None:
+        """Read from `files`."""
+        self._files = files
+
+    def fetch(self, tile: Tile) -> bytes:
+        """Return the stored bytes of a tile or bundle: a `FetchTile`.
+
+        A partial one whose file is gone is cut from the full one, which replaces all partials.
+        Raises NotFound if neither is there, Unreadable if the full one is damaged.
+        """
+        try:
+            return self._files.read(tile.path)
+        except NotFound:
+            if tile.is_full:
+                raise
+        full = Tile(tile.level, tile.index, TILE_WIDTH)
+        data = self._files.read(full.path)
+        if tile.level == ENTRIES:
+            return encode_bundle(split_bundle(full, data)[: tile.width])
+        return b"".join(split_tile(full, data)[: tile.width])
+
+
+def partials_folder(tile: Tile) -> str:
+    """Return the folder of the partial tiles that the full `tile` replaces."""
+    return f"{tile.path}.p"

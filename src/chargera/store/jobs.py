@@ -1,0 +1,134 @@
+"""The outbox: an effect outside the database is a job, written in the unit of work that causes it.
+
+A job runs at least once, as soon as its unit of work is committed and a worker runs, and again
+after every failure that may pass; so what it does must be safe to repeat. Delays here are the
+machine's time: what is due by network time is decided by its owner, who defers a job for now.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import procrastinate
+from procrastinate.exceptions import ProcrastinateException
+from procrastinate.jobs import Job
+
+from chargera.domain.errors import Undetermined
+from chargera.store.connection import Connection
+
+QUEUE = "outbox"
+CONCURRENCY = 4
+RETRY_S_MAX = 60
+STALLED_S = 30.0
+"""A worker that has not said so for this long is taken for dead, and its jobs are run again."""
+
+SWEEP_S = 10.0
+RESTART_S = 1.0
+FINISH_S = 3.0
+"""How long running jobs may take to finish when the worker is stopped."""
+
+_log = logging.getLogger(__name__)
+
+
+class Jobs:
+    """Jobs by name: `register` their functions, `defer` them, `run` the worker."""
+
+    def __init__(self, url: str) -> None:
+        """Keep jobs in the database at `url`; nothing is connected before `run`."""
+        connector = procrastinate.PsycopgConnector(
+            conninfo=url,
+            min_size=1,
+            max_size=CONCURRENCY + 1,
+            kwargs={"application_name": "chargera-worker", "options": "-c timezone=UTC"},
+        )
+        self._app = procrastinate.App(connector=connector)
+        self._stopping = asyncio.Event()
+        self.running = False
+        """Whether the worker takes jobs now."""
+
+    def register(self, name: str, function: Callable[..., Awaitable[None]]) -> None:
+        """Name the coroutine function that does a job; its arguments are JSON values.
+
+        A job that raises Undetermined is tried again, ever more slowly, until it succeeds; with
+        any other exception it has failed for good and stays in the table for a person to see.
+        """
+        self._app.task(name=name, queue=QUEUE, retry=_Backoff())(function)
+
+    async def defer(self, connection: Connection, name: str, **arguments: Any) -> None:
+        """Write a job in the transaction of `connection`: it exists if that is committed."""
+        job = self._app.configure_task(name, queue=QUEUE, connection=connection)
+        await job.defer_async(**arguments)
+
+    async def run(self) -> None:
+        """Do jobs until `stop`; a worker that fails (the database is gone) starts again."""
+        async with asyncio.TaskGroup() as group:
+            sweeper = group.create_task(self._sweep())
+            while not self._stopping.is_set():
+                try:
+                    await self._work()
+                except ProcrastinateException as error:
+                    _log.warning("the outbox worker starts again: %s", error)
+                await self._pause(RESTART_S)
+            sweeper.cancel()
+
+    def stop(self) -> None:
+        """Let `run` return within a few seconds; what is not finished by then is done again."""
+        self._stopping.set()
+
+    async def _work(self) -> None:
+        async with self._app.open_async():
+            worker = asyncio.create_task(
+                self._app.run_worker_async(
+                    queues=[QUEUE],
+                    concurrency=CONCURRENCY,
+                    install_signal_handlers=False,
+                    delete_jobs="successful",
+                    shutdown_graceful_timeout=FINISH_S,
+                )
+            )
+            stopping = asyncio.create_task(self._stopping.wait())
+            self.running = True
+            try:
+                await asyncio.wait({worker, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self.running = False
+                stopping.cancel()
+                if worker.cancel():  # still running: it stops at a safe point, then says so
+                    await asyncio.wait({worker})
+            if not worker.cancelled():
+                worker.result()
+
+    async def _sweep(self) -> None:
+        """Give the jobs of dead workers back to the queue."""
+        while not self._stopping.is_set():
+            if self.running:
+                try:
+                    await self._revive()
+                except ProcrastinateException as error:
+                    _log.warning("jobs of dead workers are not looked for: %s", error)
+            await self._pause(SWEEP_S if self.running else RESTART_S)
+
+    async def _revive(self) -> None:
+        manager = self._app.job_manager
+        for job in await manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=STALLED_S):
+            _log.warning("job %s of a dead worker runs again", job.call_string)
+            await manager.retry_job(job)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+
+class _Backoff(procrastinate.BaseRetryStrategy):
+    """Waits 1, 2, 4 ... 60 s between tries of a job whose failure may pass."""
+
+    def get_retry_decision(
+        self, *, exception: BaseException, job: Job
+    ) -> procrastinate.RetryDecision | None:
+        """Return when to try again, None for never."""
+        # A cancelled job was cut off by the end of its worker, not by a fault of its own.
+        if not isinstance(exception, Undetermined | asyncio.CancelledError):
+            return None
+        return procrastinate.RetryDecision(retry_in={"seconds": min(2**job.attempts, RETRY_S_MAX)})
