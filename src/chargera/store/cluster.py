@@ -291,8 +291,11 @@ class Cluster:
         named = int(lines[0]) if lines and lines[0].isdigit() else 0
         found = set()
         for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
             with suppress(OSError):
-                if not entry.name.isdigit() or (entry / "comm").read_text() != "postgres\n":
+                before, _, after = (entry / "stat").read_text().rpartition(")")
+                if before.partition("(")[2] != "postgres" or after.split()[0] == "Z":
                     continue
                 try:
                     ours = os.path.samestat((entry / "cwd").stat(), home)
