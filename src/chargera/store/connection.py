@@ -99,6 +99,7 @@ def database_errors() -> Iterator[None]:
     except (
         psycopg.OperationalError,
         psycopg.InterfaceError,
+        psycopg.errors.IdleInTransactionSessionTimeout,
         psycopg.errors.ReadOnlySqlTransaction,
     ) as error:
         reason = str(error).strip() or type(error).__name__
