@@ -17,6 +17,12 @@ on: members are only ever added, and a reader refuses what it does not know.
 | sequence_hole      | session_id, transaction_id, first_seq_no, last_seq_no                      |
 | anomaly            | session_id, code, detail                                                   |
 | deviation          | action, message_id, fault, frame_sha256                                    |
+| station_changed    | see `station_change_record`                                                |
+| tariff_assigned    | see `tariff_assigned_record`                                               |
+| id_token_changed   | see `id_token_record`                                                      |
+| access_changed     | see `access_record`                                                        |
+| station_command    | see `command_record` (asked) and `command_answer_record` (answered)        |
+| record_erased      | see `erasure_record`                                                       |
 """
 
 import base64
@@ -178,6 +184,108 @@ def signed_value_record(session_id: str, context: str, raw: bytes, received_at: 
         "ocmf_base64": base64.b64encode(raw).decode("ascii"),
         "received_at": time_text(received_at),
         "session_id": session_id,
+    }
+
+
+def station_change_record(station_id: str, change: str, by: str, at: datetime) -> Record:
+    """Return the record of a change to a station's access, `password`; never the secret itself."""
+    return {"at": time_text(at), "by": by, "change": change, "station_id": station_id}
+
+
+def tariff_assigned_record(
+    station_id: str, tariff_id: str, version: int, digest: str, from_at: datetime, by: str
+) -> Record:
+    """Return the record of a tariff version that prices a station's new sessions from a time on."""
+    return {
+        "by": by,
+        "digest": digest,
+        "from_at": time_text(from_at),
+        "station_id": station_id,
+        "tariff_id": tariff_id,
+        "version": version,
+    }
+
+
+def id_token_record(
+    id_token: str,
+    id_token_type: str,
+    *,
+    blocked: bool,
+    expires_at: datetime | None,
+    login_id: str | None,
+    by: str,
+    at: datetime,
+) -> Record:
+    """Return the record of a driver's identifier as it stands after a change."""
+    return {
+        "at": time_text(at),
+        "blocked": blocked,
+        "by": by,
+        "expires_at": expires_at and time_text(expires_at),
+        "id_token": id_token,
+        "id_token_type": id_token_type,
+        "login_id": login_id,
+    }
+
+
+def access_record(
+    change: str,
+    *,
+    login: str,
+    role: str,
+    by: str,
+    at: datetime,
+    api_key: str | None = None,
+    scopes: Iterable[str] | None = None,
+) -> Record:
+    """Return the record of a change to who may do what.
+
+    `change` is login_added, login_disabled, password_changed, api_key_added or api_key_revoked;
+    `api_key` is a key's name, never the key.
+    """
+    return {
+        "api_key": api_key,
+        "at": time_text(at),
+        "by": by,
+        "change": change,
+        "login": login,
+        "role": role,
+        "scopes": None if scopes is None else sorted(scopes),
+    }
+
+
+def command_record(
+    command_id: str, action: str, request: Mapping[str, Any], by: str, at: datetime
+) -> Record:
+    """Return the record of a command to a station, written before it is sent."""
+    return {
+        "action": action,
+        "at": time_text(at),
+        "by": by,
+        "command_id": command_id,
+        "request": dict(request),
+    }
+
+
+def command_answer_record(
+    command_id: str, accepted: bool | None, answer: str, at: datetime
+) -> Record:
+    """Return the record of a station's answer; `accepted` None: it gave none."""
+    return {
+        "accepted": accepted,
+        "answer": answer,
+        "at": time_text(at),
+        "command_id": command_id,
+    }
+
+
+def erasure_record(log_indexes: Sequence[int], reason: str, by: str, at: datetime) -> Record:
+    """Return the record of an erasure: which entries lost record and salt, never whose."""
+    return {
+        "at": time_text(at),
+        "by": by,
+        "log_indexes": list(log_indexes),
+        "reason": reason,
     }
 
 

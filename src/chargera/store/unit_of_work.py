@@ -20,9 +20,15 @@ from chargera.app.ports import (
 )
 from chargera.domain.transaction import Transaction
 from chargera.store import channel, entries
+from chargera.store.access import PostgresIdempotency, PostgresLogins
 from chargera.store.billing import BillingStore
 from chargera.store.connection import Connection, database_errors, make_pool
+from chargera.store.id_tokens import PostgresIdTokens
+from chargera.store.log_reads import PostgresLogReads
 from chargera.store.receipts import ReceiptStore
+from chargera.store.registry import PostgresCommands, PostgresStations
+from chargera.store.sessions import PostgresSessions
+from chargera.store.tariffs import PostgresTariffs
 
 
 class UnitOfWork:
@@ -38,6 +44,15 @@ class UnitOfWork:
         self._written: list[Changes] = []
         self.first_log_index: int | None = None
         """Index of the first appended entry; the others follow. Known after `commit`/`flush`."""
+        # What administrative use cases see: `app.admin_ports`.
+        self.stations = PostgresStations(connection)
+        self.commands = PostgresCommands(connection)
+        self.id_tokens = PostgresIdTokens(connection)
+        self.tariffs = PostgresTariffs(connection)
+        self.logins = PostgresLogins(connection)
+        self.idempotency = PostgresIdempotency(connection)
+        self.sessions = PostgresSessions(connection)
+        self.log = PostgresLogReads(connection)
 
     async def load_stations(self, station_ids: Sequence[str]) -> dict[str, StationState]:
         """Return the states of these stations with their recent transactions."""

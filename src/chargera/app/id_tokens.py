@@ -1,0 +1,308 @@
+"""Identifiers of drivers: add, import, block, expire, and erase for good."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from chargera.app.admin_ports import AdminWork, NewIdToken
+from chargera.app.permissions import Action, Caller
+from chargera.app.ports import NewEntry
+from chargera.app.views import IdTokenView
+from chargera.domain.errors import Conflict, InvalidInput, NotFound, Unreadable
+from chargera.domain.messages import IdTokenRef
+from chargera.proofs import records
+from chargera.proofs.entry import EntryKind
+
+ID_TOKEN_TYPES: Mapping[str, int] = {
+    "Central": 36,
+    "eMAID": 36,
+    "ISO14443": 36,
+    "ISO15693": 36,
+    "KeyCode": 36,
+    "Local": 36,
+    "MacAddress": 36,
+    "NoAuthorization": 36,
+}
+"""OCPP 2.0.1 `IdTokenEnumType`, and how long a value of each may be (`identifierString`)."""
+
+CSV_COLUMNS = ("id_token", "type", "blocked", "expires_at", "login")
+"""Columns of an import; only `id_token` has to be there, `type` defaults to ISO14443."""
+
+CSV_BYTES_MAX = 8 * 2**20
+CSV_ROWS_MAX = 50_000
+DEFAULT_TYPE = "ISO14443"
+
+_BOOLEANS = {"": False, "0": False, "false": False, "no": False, "1": True, "true": True}
+_BOOLEANS["yes"] = True
+
+
+@dataclass(frozen=True, slots=True)
+class IdTokenRequest:
+    """An identifier that somebody wants to register; texts as they were typed."""
+
+    id_token: str
+    id_token_type: str = DEFAULT_TYPE
+    blocked: bool = False
+    expires_at: datetime | None = None
+    login: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """How many rows of an import changed something, and how many said what was known."""
+
+    added: int
+    changed: int
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """Which log entries lost their record and salt."""
+
+    log_indexes: tuple[int, ...]
+
+
+async def add_id_token(
+    work: AdminWork, caller: Caller, wanted: IdTokenRequest, *, now: datetime
+) -> NewIdToken:
+    """Register an identifier; the same facts again change nothing.
+
+    Raises InvalidInput, Conflict if it is registered with other facts, NotPermitted.
+    """
+    caller.require(Action.ID_TOKENS_WRITE)
+    id_token = await _checked(work, wanted)
+    known = await work.id_tokens.get(id_token.ref.key)
+    if known is not None and known != id_token:
+        raise Conflict(
+            "this identifier is registered already, with other facts",
+            field="id_token",
+            remedy="block, unblock or import it to change what is registered",
+        )
+    if known is None:
+        await _put(work, caller, id_token, now)
+    return id_token
+
+
+async def set_blocked(
+    work: AdminWork, caller: Caller, id_token: str, *, blocked: bool, now: datetime
+) -> NewIdToken:
+    """Block an identifier, or let it charge again. Raises NotFound, NotPermitted."""
+    caller.require(Action.ID_TOKENS_WRITE)
+    known = await _known(work, id_token)
+    wanted = replace(known, blocked=blocked)
+    if wanted != known:
+        await _put(work, caller, wanted, now)
+    return wanted
+
+
+async def import_csv(work: AdminWork, caller: Caller, text: bytes, *, now: datetime) -> Imported:
+    """Add or change all identifiers of a CSV file, or none of them.
+
+    The first line names the columns (`CSV_COLUMNS`). Raises Unreadable for what is no such
+    file, InvalidInput whose `field` is `row N, COLUMN` (rows count from 1, without the first
+    line) for the first value that is wrong.
+    """
+    caller.require(Action.ID_TOKENS_WRITE)
+    counts = {"added": 0, "changed": 0, "unchanged": 0}
+    seen: dict[str, int] = {}
+    for number, row in _csv_rows(text):
+        try:
+            wanted = await _checked(work, _request_of(row))
+        except InvalidInput as error:
+            field = f"row {number}, {error.field or 'id_token'}"
+            raise InvalidInput(
+                f"row {number}: {error.message}", field=field, remedy=error.remedy
+            ) from error
+        earlier = seen.setdefault(wanted.ref.key, number)
+        if earlier != number:
+            raise InvalidInput(
+                f"row {number}: the identifier of row {earlier} again (case makes no difference)",
+                field=f"row {number}, id_token",
+                remedy="remove one of the two rows",
+            )
+        known = await work.id_tokens.get(wanted.ref.key)
+        change = "added" if known is None else "unchanged" if known == wanted else "changed"
+        counts[change] += 1
+        if change != "unchanged":
+            await _put(work, caller, wanted, now)
+    return Imported(**counts)
+
+
+async def list_id_tokens(
+    work: AdminWork,
+    caller: Caller,
+    *,
+    now: datetime,
+    after: str | None = None,
+    limit: int | None = None,
+) -> list[IdTokenView]:
+    """Return identifiers in order of their value: all, or those of the caller's login."""
+    caller.require(Action.ID_TOKENS_READ)
+    return await work.id_tokens.rows(caller, now, after=after, limit=limit)
+
+
+async def erase_id_token(
+    work: AdminWork, caller: Caller, id_token: str, *, reason: str, now: datetime
+) -> Erased:
+    """Forget a person's identifier everywhere; the log goes on verifying.
+
+    Entries that hold it keep their leaf and lose record and salt, so that nobody can find the
+    identifier by trying; raw frames and signed values that carry it are emptied; its sessions
+    and bills stay, without it. An entry says which entries were erased, and why.
+
+    Raises NotFound, Conflict while a session of it runs, NotPermitted.
+    """
+    caller.require(Action.ID_TOKENS_ERASE)
+    known = await _known(work, id_token)
+    indexes = await work.id_tokens.erase(known.ref.key)
+    record = records.erasure_record(indexes, reason, caller.name, now)
+    work.append(NewEntry(EntryKind.RECORD_ERASED, None, None, record, now))
+    return Erased(tuple(indexes))
+
+
+async def _known(work: AdminWork, id_token: str) -> NewIdToken:
+    known = await work.id_tokens.get(IdTokenRef(id_token, None).key)
+    if known is None:
+        raise NotFound(
+            "there is no such identifier",
+            field="id_token",
+            remedy="`chargera token list` shows the registered ones",
+        )
+    return known
+
+
+async def _put(work: AdminWork, caller: Caller, id_token: NewIdToken, now: datetime) -> None:
+    await work.id_tokens.put(id_token, now)
+    record = records.id_token_record(
+        id_token.ref.value,
+        id_token.ref.kind or DEFAULT_TYPE,
+        blocked=id_token.blocked,
+        expires_at=id_token.expires_at,
+        login_id=id_token.login_id,
+        by=caller.name,
+        at=now,
+    )
+    work.append(NewEntry(EntryKind.ID_TOKEN_CHANGED, None, None, record, now))
+
+
+async def _checked(work: AdminWork, wanted: IdTokenRequest) -> NewIdToken:
+    kinds = {kind.casefold(): kind for kind in ID_TOKEN_TYPES}
+    kind = kinds.get(wanted.id_token_type.casefold())
+    if kind is None:
+        raise InvalidInput(
+            f"'{wanted.id_token_type[:20]}' is not a type of identifier",
+            field="type",
+            remedy=f"use one of {', '.join(ID_TOKEN_TYPES)}",
+        )
+    value = wanted.id_token
+    printable = value.isascii() and value.isprintable() and value == value.strip()
+    if not (1 <= len(value) <= ID_TOKEN_TYPES[kind] and printable):
+        raise InvalidInput(
+            f"an identifier has 1 to {ID_TOKEN_TYPES[kind]} printable ASCII characters",
+            field="id_token",
+            remedy="give it as the station reads it, without spaces around it",
+        )
+    login_id = None
+    if wanted.login is not None:
+        login = await work.logins.by_name(wanted.login)
+        if login is None:
+            raise InvalidInput(
+                f"there is no login '{wanted.login[:64]}'",
+                field="login",
+                remedy=f"add it first: chargera login add {wanted.login[:64]} --role driver",
+            )
+        login_id = login.login_id
+    return NewIdToken(IdTokenRef(value, kind), wanted.blocked, wanted.expires_at, login_id)
+
+
+# CSV -------------------------------------------------------------------------------------------
+
+
+def _csv_rows(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (row number from 1, values by column)."""
+    if len(data) > CSV_BYTES_MAX:
+        raise Unreadable(
+            f"the file has more than {CSV_BYTES_MAX} bytes",
+            field="file",
+            remedy="split it",
+        )
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable(
+            "the file is not text in UTF-8", field="file", remedy="save it as UTF-8"
+        ) from error
+    if "\0" in text:
+        raise Unreadable("the file is binary", field="file", remedy="give a CSV file")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        columns = [column.strip().casefold() for column in next(reader, [])]
+        _check_columns(columns)
+        number = 0
+        for values in reader:
+            if not values:
+                continue
+            number += 1
+            if number > CSV_ROWS_MAX:
+                raise Unreadable(
+                    f"the file has more than {CSV_ROWS_MAX} rows", field="file", remedy="split it"
+                )
+            if len(values) != len(columns):
+                raise InvalidInput(
+                    f"row {number} has {len(values)} values, the first line {len(columns)}",
+                    field=f"row {number}",
+                    remedy="give every row as many values as there are columns",
+                )
+            yield number, dict(zip(columns, (value.strip() for value in values), strict=True))
+    except csv.Error as error:
+        raise Unreadable(
+            f"line {reader.line_num}: {error}", field="file", remedy="check its quotes"
+        ) from error
+
+
+def _check_columns(columns: list[str]) -> None:
+    unknown = [column for column in columns if column not in CSV_COLUMNS]
+    if unknown or "id_token" not in columns or len(set(columns)) != len(columns):
+        raise Unreadable(
+            f"the first line has a column '{unknown[0][:32]}'"
+            if unknown
+            else "the first line must name the columns once each, id_token among them",
+            field="file",
+            remedy=f"name columns of {', '.join(CSV_COLUMNS)}",
+        )
+
+
+def _request_of(row: Mapping[str, str]) -> IdTokenRequest:
+    blocked = _BOOLEANS.get(row.get("blocked", "").casefold())
+    if blocked is None:
+        raise InvalidInput(
+            f"'{row['blocked'][:20]}' is not true or false",
+            field="blocked",
+            remedy="write true or false",
+        )
+    return IdTokenRequest(
+        id_token=row["id_token"],
+        id_token_type=row.get("type") or DEFAULT_TYPE,
+        blocked=blocked,
+        expires_at=check_time(row.get("expires_at") or None, field="expires_at"),
+        login=row.get("login") or None,
+    )
+
+
+def check_time(text: str | None, *, field: str) -> datetime | None:
+    """Return an RFC 3339 time as aware UTC; without a zone it is UTC; InvalidInput otherwise."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(
+            f"'{text[:32]}' is not a time",
+            field=field,
+            remedy="write for example 2027-01-31T00:00:00Z",
+        ) from error
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)

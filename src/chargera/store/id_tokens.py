@@ -1,0 +1,167 @@
+"""Rows of drivers' identifiers, and what it takes to forget one."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+
+from chargera.app.admin_ports import NewIdToken
+from chargera.app.permissions import Caller
+from chargera.app.views import IdTokenView
+from chargera.domain.errors import Conflict
+from chargera.domain.messages import IdTokenRef
+from chargera.proofs.entry import EntryKind
+from chargera.store import reach
+
+Connection = AsyncConnection[Any]
+
+
+class PostgresIdTokens:
+    """An `IdTokenStore` on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Work within the transaction of `connection`."""
+        self._connection = connection
+
+    async def get(self, key: str) -> NewIdToken | None:
+        """Return a registered identifier by its key, locked; None if there is none."""
+        rows = await self._rows(
+            "select * from id_token where id_token_key = %(key)s for update", {"key": key}
+        )
+        if not rows:
+            return None
+        row = rows[0]
+        return NewIdToken(
+            IdTokenRef(row["id_token"], row["id_token_type"]),
+            row["blocked"],
+            row["expires_at"],
+            str(row["login_id"]) if row["login_id"] else None,
+        )
+
+    async def put(self, id_token: NewIdToken, now: datetime) -> None:
+        """Insert or replace an identifier."""
+        await self._connection.execute(
+            "insert into id_token (id_token_key, id_token, id_token_type, blocked, expires_at,"
+            " login_id, created_at) values (%s, %s, %s, %s, %s, %s, %s)"
+            " on conflict (id_token_key) do update set id_token = excluded.id_token,"
+            " id_token_type = excluded.id_token_type, blocked = excluded.blocked,"
+            " expires_at = excluded.expires_at, login_id = excluded.login_id",
+            [
+                id_token.ref.key,
+                id_token.ref.value,
+                id_token.ref.kind,
+                id_token.blocked,
+                id_token.expires_at,
+                id_token.login_id,
+                now,
+            ],
+        )
+
+    async def rows(
+        self, caller: Caller, now: datetime, *, after: str | None, limit: int | None
+    ) -> list[IdTokenView]:
+        """Return identifiers in order of their keys."""
+        rows = await self._rows(
+            "select t.*, l.name as login from id_token t left join login l using (login_id)"
+            f" where {reach.ID_TOKENS[caller.reach]}"
+            " and (%(after)s::text is null or t.id_token_key > %(after)s)"
+            " order by t.id_token_key limit %(limit)s",
+            reach.parameters(
+                caller, after=None if after is None else after.casefold(), limit=limit
+            ),
+        )
+        return [
+            IdTokenView(
+                id_token=row["id_token"],
+                id_token_type=row["id_token_type"],
+                status=_status(row, now),
+                expires_at=row["expires_at"],
+                login=row["login"],
+                created_at=row["created_at"],
+            )
+            for row in rows
+        ]
+
+    async def erase(self, key: str) -> list[int]:
+        """Forget a person's identifier, and say which log entries lost record and salt."""
+        values = {"key": key, **_needles(key)}
+        await self._connection.execute("set local statement_timeout = 0")
+        if await self._rows(
+            "select from charging_session where id_token_key = %(key)s and not ended"
+            " and state in ('charging', 'refused')",
+            values,
+        ):
+            raise Conflict(
+                "a session with this identifier is running",
+                field="id_token",
+                remedy="stop it first, then erase",
+            )
+        erased = await self._rows(_ERASE_ENTRIES, values)
+        for statement in _FORGET:
+            await self._connection.execute(statement.encode(), values)
+        return sorted(row["log_index"] for row in erased)
+
+    async def _rows(self, query: str, values: Mapping[str, Any]) -> list[DictRow]:
+        async with self._connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(query.encode(), values)
+            return await cursor.fetchall()
+
+
+# Identifiers are printable ASCII and compared without regard to case. In bytes they are looked
+# for in the `escape` form, which leaves ASCII as it is whatever else stands around it.
+def _holds(column: str) -> str:
+    text = f"lower(encode({column}, 'escape'))"
+    return f"(strpos({text}, %(plain)s) > 0 or strpos({text}, %(nested)s) > 0)"
+
+
+_ERASE_ENTRIES = (
+    "update log_entry e set record = null, salt = null where e.record is not null"
+    f" and (e.kind in ('{EntryKind.AUTHORIZE}', '{EntryKind.SESSION_STARTED}',"
+    f" '{EntryKind.ID_TOKEN_CHANGED}', '{EntryKind.STATION_COMMAND}', '{EntryKind.DEVIATION}')"
+    f" and {_holds('e.record')}"
+    f" or e.kind = '{EntryKind.SIGNED_VALUE}' and exists (select from charging_session c"
+    "  join signed_value v using (session_id) where c.session_id = e.session_id"
+    f"  and c.id_token_key = %(key)s and {_holds('v.raw')}))"
+    " returning e.log_index"
+)
+
+_FORGET = (
+    # A frame may carry the identifier inside a signed value that is base64 there: such frames
+    # are known by the moment at which the signed value came.
+    ("update ocpp_message m set frame = '', answer = null, outcome = 'erased'"
+    f" where {_holds('m.frame')}"
+    f" or {_holds('m.answer')}"
+    " or exists (select from charging_session c join signed_value v using (session_id)"
+    "  where c.id_token_key = %(key)s and c.station_id = m.station_id"
+    "  and v.received_at = m.received_at"
+    f"  and {_holds('v.raw')})"),
+    ("update signed_value v set raw = '' from charging_session c"
+    " where c.session_id = v.session_id and c.id_token_key = %(key)s"
+    f" and {_holds('v.raw')}"),
+    ("update station_command k set request = k.request - 'id_token' - 'id_token_key'"
+    " where k.request ->> 'id_token_key' = %(key)s"),
+    "update charging_session set id_token_key = null, login_id = null where id_token_key = %(key)s",
+    f"delete from idempotency where {_holds('response')}",
+    "delete from id_token where id_token_key = %(key)s",
+)
+
+
+def _needles(key: str) -> dict[str, str]:
+    """Return an identifier as a JSON text: by itself, and where it stands within another text."""
+    plain = json.dumps(key)
+    nested = json.dumps(plain)[1:-1]
+    return {
+        name: text.replace("\\", "\\\\")  # the escape form doubles backslashes
+        for name, text in (("plain", plain), ("nested", nested))
+    }
+
+
+def _status(row: DictRow, now: datetime) -> str:
+    if row["blocked"]:
+        return "blocked"
+    if row["expires_at"] is not None and row["expires_at"] <= now:
+        return "expired"
+    return "accepted"

@@ -1,0 +1,201 @@
+"""What is read of charging sessions, within the caller's reach."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+
+from chargera.app.admin_ports import EntryFilter, SessionFilter
+from chargera.app.permissions import Action, Caller
+from chargera.app.views import CdrView, ReadingView, SessionLive, SessionRow, SessionView
+from chargera.domain.bill import bill_as_json
+from chargera.domain.errors import InvalidInput
+from chargera.domain.pricing import MeteredSession, RegisterValue, running_cost
+from chargera.domain.transaction import SessionEvent
+from chargera.proofs import ocpi
+from chargera.store import reach
+from chargera.store.channel import read_events
+from chargera.store.log_reads import PostgresLogReads
+
+Connection = AsyncConnection[Any]
+
+_ROW = (
+    "select c.session_id, c.station_id, c.evse, c.connector, c.ocpp_version, c.transaction_id,"
+    " c.state, c.started_at, c.ended_at, c.meter_start_wh, c.meter_stop_wh, c.last_register_wh,"
+    " c.currency, c.net_minor, c.vat_minor, c.gross_minor, c.proof_level, c.cdr_log_index,"
+    " c.anomalies, b.energy_wh as billed_wh from charging_session c"
+    " left join cdr b on b.session_id = c.session_id and b.log_index = c.cdr_log_index"
+)
+
+
+class PostgresSessions:
+    """A `SessionReads` on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Work within the transaction of `connection`."""
+        self._connection = connection
+
+    async def rows(self, caller: Caller, wanted: SessionFilter) -> list[SessionRow]:
+        """Return sessions, newest first."""
+        rows = await self._rows(
+            f"{_ROW} where {reach.SESSIONS[caller.reach]}"
+            " and (%(station_id)s::text is null or c.station_id = %(station_id)s)"
+            " and (%(state)s::text is null or c.state = %(state)s)"
+            " and (%(before)s::text is null or c.session_id < %(before)s)"
+            " order by c.session_id desc limit %(limit)s",
+            reach.parameters(
+                caller,
+                station_id=wanted.station_id,
+                state=wanted.state,
+                before=wanted.before,
+                limit=wanted.limit,
+            ),
+        )
+        return [_session_row(row) for row in rows]
+
+    async def show(
+        self, caller: Caller, session_id: str, now: datetime, *, linked: bool
+    ) -> SessionView | None:
+        """Return one session; `linked`: to whoever holds its unguessable link."""
+        seen = reach.SESSIONS[caller.reach]
+        rows = await self._rows(
+            f"select c.*, b.energy_wh as billed_wh, {seen} as reached, s.time_zone,"
+            " t.digest as tariff_digest, t.document as tariff_document, t.log_index as tariff_log_index, i.id_token,"
+            " (select count(*) from signed_value v where v.session_id = c.session_id) as signed"
+            " from charging_session c left join station s using (station_id)"
+            " left join tariff_version t"
+            "  on t.tariff_id = c.tariff_id and t.version = c.tariff_version"
+            " left join id_token i on i.id_token_key = c.id_token_key"
+            " left join cdr b on b.session_id = c.session_id and b.log_index = c.cdr_log_index"
+            f" where c.session_id = %(session_id)s and ({seen} or %(linked)s)",
+            reach.parameters(caller, session_id=session_id, linked=linked),
+        )
+        if not rows:
+            return None
+        row = rows[0]
+        events = (await read_events(self._connection, [session_id])).get(session_id, [])
+        entries = await PostgresLogReads(self._connection).entries(
+            caller, EntryFilter(session_id=session_id)
+        )
+        indexes = {entry.kind: entry.log_index for entry in reversed(entries)}
+        return SessionView(
+            session=_session_row(row),
+            time_zone=row["time_zone"] or "UTC",
+            id_token=(row["id_token"] or row["id_token_key"]) if row["reached"] else None,
+            id_token_status=row["id_token_status"],
+            stop_reason=row["stop_reason"],
+            tariff_id=row["tariff_id"],
+            tariff_version=row["tariff_version"],
+            tariff_digest=row["tariff_digest"],
+            tariff_log_index=row["tariff_log_index"],
+            started_log_index=indexes.get("session_started"),
+            ended_log_index=indexes.get("session_ended"),
+            received_at=row["received_at"],
+            changed_at=row["changed_at"],
+            live=_live(row, events, now) if row["state"] == "charging" else None,
+            cdrs=tuple(await self._cdrs(session_id)),
+            readings=tuple(_reading(event) for event in events),
+            signed_values=row["signed"],
+            entries=tuple(entries),
+            may_decide=bool(row["reached"]) and caller.may(Action.SESSIONS_DECIDE),
+        )
+
+    async def _cdrs(self, session_id: str) -> list[CdrView]:
+        rows = await self._rows(
+            "select * from cdr where session_id = %(session_id)s order by cdr_no",
+            {"session_id": session_id},
+        )
+        return [
+            CdrView(
+                cdr_id=row["cdr_id"],
+                is_credit=row["is_credit"],
+                replaces_cdr_id=row["replaces_cdr_id"],
+                currency=row["currency"],
+                net_minor=row["net_minor"],
+                vat_minor=row["vat_minor"],
+                gross_minor=row["gross_minor"],
+                energy_wh=row["energy_wh"],
+                created_at=row["created_at"],
+                log_index=row["log_index"],
+            )
+            for row in rows
+        ]
+
+    async def _rows(self, query: str, values: Mapping[str, Any]) -> list[DictRow]:
+        async with self._connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(query.encode(), values)
+            return await cursor.fetchall()
+
+
+def _session_row(row: DictRow) -> SessionRow:
+    begin, end = row["meter_start_wh"], row["meter_stop_wh"]
+    if end is None and row["state"] == "charging":
+        end = row["last_register_wh"]
+    energy_wh = row["billed_wh"]  # a person's decision may have corrected the registers
+    if energy_wh is None and begin is not None and end is not None:
+        energy_wh = end - begin
+    return SessionRow(
+        session_id=row["session_id"],
+        station_id=row["station_id"],
+        evse=row["evse"],
+        connector=row["connector"],
+        ocpp_version=row["ocpp_version"],
+        transaction_id=row["transaction_id"],
+        state=row["state"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        meter_start_wh=begin,
+        meter_stop_wh=row["meter_stop_wh"],
+        energy_wh=energy_wh,
+        currency=row["currency"],
+        net_minor=row["net_minor"],
+        vat_minor=row["vat_minor"],
+        gross_minor=row["gross_minor"],
+        proof_level=row["proof_level"],
+        cdr_log_index=row["cdr_log_index"],
+        anomalies=tuple(row["anomalies"]),
+        settlement=None,
+    )
+
+
+def _reading(event: SessionEvent) -> ReadingView:
+    return ReadingView(
+        n=event.n,
+        kind=str(event.kind),
+        at=event.at,
+        received_at=event.received_at,
+        seq_no=event.seq_no,
+        register_wh=event.register_wh,
+        power_w=event.power_w,
+        context=str(event.context),
+        charging=None if event.charging is None else str(event.charging),
+    )
+
+
+def _live(row: DictRow, events: list[SessionEvent], now: datetime) -> SessionLive:
+    return SessionLive(
+        power_w=row["last_power_w"] if row["charging"] else 0,
+        charging=row["charging"],
+        cost_so_far=_cost_so_far(row, events, now),
+    )
+
+
+def _cost_so_far(
+    row: DictRow, events: list[SessionEvent], now: datetime
+) -> Mapping[str, Any] | None:
+    """Return the bill so far, None where nothing can be priced yet; never a promise."""
+    if row["tariff_document"] is None or row["meter_start_wh"] is None:
+        return None
+    registers = [RegisterValue(row["started_at"], row["meter_start_wh"])]
+    for event in sorted(events, key=lambda e: e.at):
+        if event.register_wh is not None and event.at > registers[-1].at:
+            rising = max(event.register_wh, registers[-1].register_wh)
+            registers.append(RegisterValue(min(event.at, now), rising))
+    try:
+        session = MeteredSession(row["started_at"], None, row["time_zone"], tuple(registers))
+        bill = running_cost(ocpi.tariff_from_ocpi(row["tariff_document"]), session, now)
+    except InvalidInput:
+        return None
+    return bill_as_json(bill)
