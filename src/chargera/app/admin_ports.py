@@ -5,7 +5,7 @@ else is not found. Writes are made after the use case has checked the permission
 commits; the edge does.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -321,10 +321,11 @@ class LogReads(Protocol):
     async def entries(self, caller: Caller, wanted: EntryFilter) -> list[LogEntryView]:
         """Return entries in order."""
 
-    def records(self, caller: Caller, size: int) -> AsyncIterator[bytes]:
-        """Stream lines `{index, kind, record, salt}` of the first `size` entries.
+    async def records(self, caller: Caller, after: int, size: int) -> tuple[bytes, int] | None:
+        """Return some lines `{index, kind, record, salt}` and the index of the last of them.
 
-        Only entries whose record the caller may read and that was not erased.
+        Entries from index `after` + 1 below `size` whose record the caller may read and that was
+        not erased; None: there are no more.
         """
 
     async def anchors(self, before: int | None, limit: int | None) -> list[AnchorView]:

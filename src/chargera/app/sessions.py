@@ -4,7 +4,7 @@ import hmac
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-from chargera.app.admin_ports import AdminWork, EntryFilter, SessionFilter
+from chargera.app.admin_ports import AdminDatabase, AdminWork, EntryFilter, SessionFilter
 from chargera.app.permissions import Action, Caller
 from chargera.app.views import AnchorView, LogEntryView, LogHeadView, SessionRow, SessionView
 from chargera.domain.errors import InvalidInput, NotFound
@@ -91,10 +91,25 @@ async def list_entries(work: AdminWork, caller: Caller, wanted: EntryFilter) -> 
     return await work.log.entries(caller, wanted)
 
 
-def stream_records(work: AdminWork, caller: Caller, size: int) -> AsyncIterator[bytes]:
-    """Stream the records of the first `size` entries that the caller may read, as JSON lines."""
+async def stream_records(
+    database: AdminDatabase, caller: Caller, size: int | None = None
+) -> AsyncIterator[bytes]:
+    """Stream the records of the first `size` entries that the caller may read, as JSON lines.
+
+    Each piece is a unit of work of its own, so that a slow reader holds no transaction open:
+    entries are never changed, only erased.
+    """
     caller.require(Action.LOG_READ)
-    return work.log.records(caller, size)
+    after = -1
+    while True:
+        async with database.work() as work:
+            if size is None:
+                size = (await work.log.head()).size
+            piece = await work.log.records(caller, after, size)
+        if piece is None:
+            return
+        lines, after = piece
+        yield lines
 
 
 async def list_anchors(
@@ -109,7 +124,9 @@ async def list_anchors(
 
 def link_key(secret: bytes, session_id: str) -> str:
     """Return what the link of a session carries: 32 hex digits that only this server can make."""
-    return hmac.new(secret, b"chargera.session/1\n" + session_id.encode(), "sha256").hexdigest()[:32]
+    return hmac.new(secret, b"chargera.session/1\n" + session_id.encode(), "sha256").hexdigest()[
+        :32
+    ]
 
 
 def is_link_key(secret: bytes, session_id: str, presented: str) -> bool:

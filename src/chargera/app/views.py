@@ -362,3 +362,20 @@ def as_json(view: Any) -> Any:
             return {field.name: as_json(getattr(view, field.name)) for field in fields(view)}
         case _:
             return view
+
+
+def station_json(view: StationView) -> dict[str, Any]:
+    """Return one station as a flat object; private members are missing for strangers."""
+    flat: dict[str, Any] = as_json(view.station)
+    flat |= {
+        "registered_at": as_json(view.registered_at),
+        "meter_key_der_hex": view.meter_key_der_hex,
+    }
+    return flat | (as_json(view.private) if view.private is not None else {})
+
+
+def session_json(view: SessionView) -> dict[str, Any]:
+    """Return one session as a flat object: the members of its row, then the rest."""
+    rest: dict[str, Any] = as_json(view)
+    row: dict[str, Any] = rest.pop("session")
+    return row | rest

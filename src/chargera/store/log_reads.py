@@ -1,6 +1,6 @@
 """What is read of the log by people: public entries, and the records that a caller may read."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -76,25 +76,18 @@ class PostgresLogReads:
         )
         return [_entry(row) for row in rows]
 
-    async def records(self, caller: Caller, size: int) -> AsyncIterator[bytes]:
-        """Stream lines `{index, kind, record, salt}`, salt in hex, of what the caller may read.
-
-        Pages by index within one snapshot of the connection's transaction or, outside of one,
-        of each page: entries never change but by erasure.
-        """
-        after = -1
-        while True:
-            rows = await self._rows(
-                "select e.log_index, e.kind, e.record, e.salt from log_entry e"
-                " where e.log_index > %(after)s and e.log_index < %(size)s"
-                f" and e.record is not null and {reach.records_of(caller)}"
-                " order by e.log_index limit %(limit)s",
-                reach.parameters(caller, after=after, size=size, limit=RECORDS_AT_ONCE),
-            )
-            if not rows:
-                return
-            yield b"".join(_record_line(row) for row in rows)
-            after = rows[-1]["log_index"]
+    async def records(self, caller: Caller, after: int, size: int) -> tuple[bytes, int] | None:
+        """Return lines `{index, kind, record, salt}`, salt in hex, and the last one's index."""
+        rows = await self._rows(
+            "select e.log_index, e.kind, e.record, e.salt from log_entry e"
+            " where e.log_index > %(after)s and e.log_index < %(size)s"
+            f" and e.record is not null and {reach.records_of(caller)}"
+            " order by e.log_index limit %(limit)s",
+            reach.parameters(caller, after=after, size=size, limit=RECORDS_AT_ONCE),
+        )
+        if not rows:
+            return None
+        return b"".join(_record_line(row) for row in rows), rows[-1]["log_index"]
 
     async def anchors(self, before: int | None, limit: int | None) -> list[AnchorView]:
         """Return anchors, newest first."""

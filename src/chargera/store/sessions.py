@@ -62,7 +62,8 @@ class PostgresSessions:
         seen = reach.SESSIONS[caller.reach]
         rows = await self._rows(
             f"select c.*, b.energy_wh as billed_wh, {seen} as reached, s.time_zone,"
-            " t.digest as tariff_digest, t.document as tariff_document, t.log_index as tariff_log_index, i.id_token,"
+            " t.digest as tariff_digest, t.document as tariff_document,"
+            " t.log_index as tariff_log_index, i.id_token,"
             " (select count(*) from signed_value v where v.session_id = c.session_id) as signed"
             " from charging_session c left join station s using (station_id)"
             " left join tariff_version t"
