@@ -1,5 +1,6 @@
 """What the tests of the embedded server share: places, accounts, processes."""
 
+import fcntl
 import json
 import os
 import pwd
@@ -7,7 +8,6 @@ import select
 import shutil
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ NOBODY = pwd.getpwnam("nobody") if IS_ROOT else None
 
 def interpreter_for(user: str) -> tuple[str, dict[str, str]]:
     """Return an interpreter that `user` can run, with the environment that gives it our code."""
-    packages = sysconfig.get_path("purelib")
+    packages = Path(psycopg.__file__).parents[1]
     source = Path(chargera.__file__).parents[1]
     environment = {"PATH": os.defpath, "PYTHONPATH": f"{source}:{packages}"}
     if user == "self":
@@ -36,7 +36,7 @@ def interpreter_for(user: str) -> tuple[str, dict[str, str]]:
     for found in (sys.executable, shutil.which(name, path=os.defpath)):
         if found and all(
             is_open(path, executable=path.is_dir() or path.suffix == "")
-            for path in (Path(found).resolve(), source, Path(packages), SUPERVISOR)
+            for path in (Path(found).resolve(), source, packages, SUPERVISOR)
         ):
             return str(Path(found).resolve()), environment
     pytest.skip("neither the checkout nor an interpreter is readable by an ordinary user")
@@ -105,7 +105,7 @@ class Supervisor:
         if self.process.stdout:
             self.process.stdout.close()
         if "url" in self.ready:
-            until(lambda: not processes_in(self.data_dir))
+            until(lambda: is_gone(self.data_dir))
 
 
 def processes_in(data_dir: Path) -> set[int]:
@@ -119,6 +119,21 @@ def processes_in(data_dir: Path) -> set[int]:
         except OSError:
             continue
     return found
+
+
+def is_gone(data_dir: Path) -> bool:
+    """Say whether nothing of the server lives, by what the kernel shows and by its lock.
+
+    A root without CAP_SYS_PTRACE sees no other user's folder; the lock is seen by everybody.
+    """
+    if processes_in(data_dir):
+        return False
+    with (data_dir / "postgres" / "alive.lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> float:
