@@ -96,6 +96,7 @@ class Receipt:
     entries: tuple[ReceiptEntry, ...]
     events: tuple[SessionEvent, ...]
     event_records: tuple[bytes, ...]
+    head: Checkpoint
     anchor: AnchoredMessage | None
 
     def of_kind(self, kind: EntryKind) -> list[ReceiptEntry]:
@@ -198,6 +199,7 @@ def parse_receipt(data: bytes) -> Receipt:
         parsed,
         events,
         tuple(canonical.encode(row) for row in rows),
+        parse_checkpoint(parsed[0].proof.checkpoint),
         None if anchor is None else AnchoredMessage.from_json(anchor),
     )
 
@@ -242,7 +244,7 @@ class _Case:
         self.old_checkpoint = old_checkpoint
         self.mirrors = mirrors
         self.checkpoint_note = receipt.entries[0].proof.checkpoint
-        self.head: Checkpoint | None = None
+        self.head = receipt.head
         self.judgement: Judgement | None = None
 
 
@@ -330,8 +332,7 @@ def _event(row: object, place: int) -> SessionEvent:
 
 
 def _check_signature(case: _Case) -> _Finding:
-    head = parse_checkpoint(case.checkpoint_note)
-    case.head = head
+    head = case.head
     if case.trust is None:
         return StepStatus.PENDING, (
             "no trusted key was given: pass --trust or --log-key, from a place that you trust"
@@ -342,7 +343,6 @@ def _check_signature(case: _Case) -> _Finding:
 
 
 def _check_inclusion(case: _Case) -> _Finding:
-    assert case.head is not None, "the signature step parsed the head"
     for entry in case.receipt.entries:
         verify_inclusion(
             entry.leaf_hash,
@@ -438,10 +438,11 @@ def _check_signed_values(case: _Case) -> _Finding:
     if key is None:
         enclosed = f"; {len(values)} enclosed values were not judged" if values else ""
         return StepStatus.NOT_ASKED, f"the station is registered without a meter key{enclosed}"
-    assert case.judgement is not None, "the bill step judged the session"
-    meter = case.judgement.meter
     if receipt.cdr.record["correction"] is not None:
         return StepStatus.NOT_ASKED, "a person decided the values; see the correction entry"
+    if case.judgement is None:
+        return StepStatus.NOT_ASKED, "the session could not be judged; see the step before"
+    meter = case.judgement.meter
     if meter is None or Anomaly.METER_SIGNATURE in case.judgement.anomalies:
         fault = meter.failed_step if meter else "no signed value"
         return StepStatus.FAILED, f"begin and end are not signed by the registered meter: {fault}"
@@ -475,7 +476,6 @@ def _check_anchor(case: _Case) -> _Finding:
         return StepStatus.FAILED, "the topic message is not this head"
     anchor.check()
     if case.trust is not None and case.trust.topics is not None:
-        assert case.head is not None, "the signature step parsed the head"
         topic = case.trust.topic_of(anchor.topic_id, case.head.size)
         if topic is None or topic.payer != anchor.payer_account_id:
             return StepStatus.FAILED, f"topic {anchor.topic_id} or its payer is not trusted"
@@ -513,7 +513,6 @@ def _check_old_checkpoint(case: _Case) -> _Finding:
     if case.old_checkpoint is None:
         return StepStatus.NOT_ASKED, "no earlier head was given to compare with"
     old = parse_checkpoint(case.old_checkpoint)
-    assert case.head is not None, "the signature step parsed the head"
     if case.trust is not None:
         open_checkpoint(case.old_checkpoint, case.trust.origin, case.trust.log_keys)
     if old.origin != case.head.origin:
