@@ -28,6 +28,7 @@ from chargera.app.views import (
     StationRow,
     StationView,
     TariffView,
+    Today,
 )
 from chargera.domain.messages import IdTokenRef
 from chargera.domain.station import ChargingStation
@@ -307,6 +308,9 @@ class SessionReads(Protocol):
         self, caller: Caller, session_id: str, now: datetime, *, linked: bool
     ) -> SessionView | None:
         """Return one session; `linked`: the caller holds its unguessable link."""
+
+    async def today(self, caller: Caller, since: datetime, now: datetime, limit: int) -> Today:
+        """Return the newest `limit` running sessions, and sums over the time from `since` on."""
 
 
 class LogReads(Protocol):

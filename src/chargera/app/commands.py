@@ -145,16 +145,16 @@ class StationControl:
 
     async def _with_session(self, caller: Caller, command_id: str, polls: int) -> CommandView:
         """Return the command; look a few times more for the session that it starts."""
-        for left in range(polls, -1, -1):
+        while True:
             async with self._database.work() as work:
                 view = await work.commands.show(caller, command_id)
                 await work.commit()
             if view is None:
                 raise NotFound("there is no such command", field="command_id")
-            if view.session_id is not None or not left:
-                break
+            if view.session_id is not None or not polls:
+                return view
+            polls -= 1
             await self._pause(SESSION_POLL_S)
-        return view
 
     async def _send(self, station_id: str, command: StationCommand) -> tuple[bool | None, str]:
         try:

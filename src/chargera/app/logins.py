@@ -301,11 +301,6 @@ def csrf_value(csrf_secret: str) -> str:
     return hmac.new(csrf_secret.encode(), b"chargera.form/1", hashlib.sha256).hexdigest()
 
 
-def is_csrf_value(csrf_secret: str, presented: str) -> bool:
-    """Say whether a form was made for this visit."""
-    return hmac.compare_digest(csrf_value(csrf_secret).encode(), presented.encode())
-
-
 def secret_hash(secret: str) -> bytes:
     """Return under what a random secret is stored."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

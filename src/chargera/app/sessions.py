@@ -6,7 +6,14 @@ from datetime import datetime
 
 from chargera.app.admin_ports import AdminDatabase, AdminWork, EntryFilter, SessionFilter
 from chargera.app.permissions import Action, Caller
-from chargera.app.views import AnchorView, LogEntryView, LogHeadView, SessionRow, SessionView
+from chargera.app.views import (
+    AnchorView,
+    LogEntryView,
+    LogHeadView,
+    SessionRow,
+    SessionView,
+    Today,
+)
 from chargera.domain.errors import InvalidInput, NotFound
 from chargera.domain.transaction import SessionState
 from chargera.proofs.entry import EntryKind
@@ -56,6 +63,16 @@ def no_session(session_id: str) -> NotFound:
         field="session_id",
         remedy="`chargera session list` shows those that you may see",
     )
+
+
+async def show_today(work: AdminWork, caller: Caller, *, now: datetime, limit: int = 50) -> Today:
+    """Return what goes on now and what the day (UTC) has brought; public.
+
+    Who does not reach a running session sees its station, energy and power, which its display
+    shows to every passer-by, but neither its address nor its cost.
+    """
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return await work.sessions.today(caller, midnight, now, limit)
 
 
 # The log ---------------------------------------------------------------------------------------

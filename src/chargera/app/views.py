@@ -272,6 +272,38 @@ class SessionView:
     may_decide: bool
 
 
+@dataclass(frozen=True, slots=True)
+class LiveSession:
+    """A session that runs now, as everybody may see it on the first page.
+
+    `session_id`, `cost_minor` (gross, so far) and `currency` are None for who does not reach it.
+    """
+
+    station_id: str
+    evse: int
+    connector: int
+    started_at: datetime
+    charging: bool
+    """False: parked."""
+    energy_wh: int | None
+    power_w: int | None
+    session_id: str | None
+    cost_minor: int | None
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """What goes on now, and what the day has brought, over the whole network."""
+
+    sessions: tuple[LiveSession, ...]
+    """Newest first, as many as were asked for."""
+    energy_wh: int
+    """Of all sessions that run or ended since the day began."""
+    bills: int
+    """Bills made since the day began; credits are none."""
+
+
 # The log ---------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,200 @@
+"""Routes of stations: registration, password, tariff, messages and commands."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from chargera.app import registry, tariffs
+from chargera.app.commands import CommandRequest
+from chargera.app.permissions import Action
+from chargera.app.registry import Registration
+from chargera.app.views import CommandView, MessageView, StationRow, station_json
+from chargera.web.api.context import ApiCall, Call, LongCall, page, shown
+from chargera.web.api.shapes import PAGE_MAX, Limit, Shape, answers, pages
+
+router = APIRouter(prefix="/stations", tags=["stations"])
+
+StationId = Annotated[str, Path(max_length=48)]
+
+
+class RegistrationBody(Shape):
+    """What a station is registered as."""
+
+    station_id: str
+    manufacturer: str
+    model: str
+    serial_number: str
+    latitude: str = Field(description="decimal degrees as text", examples=["52.3702"])
+    longitude: str = Field(description="decimal degrees as text", examples=["4.8952"])
+    evse: str = Field(description="N:TYPE:WATTS,...", examples=["1:type2:22000,2:ccs2:150000"])
+    profile: int = Field(description="OCPP security profile: 1, 2 or 3")
+    time_zone: str = "UTC"
+    ocpp: list[str] = Field(default=["1.6", "2.0.1"], max_length=4)
+    allow_plain: bool = False
+    meter_key: str | None = Field(default=None, description="public key, PEM or hex DER")
+    host: str | None = Field(default=None, description="name of a login with the role host")
+
+
+class RegisteredShape(BaseModel):
+    """A registered station; `password` is null when it was registered before."""
+
+    station_id: str
+    password: str | None
+
+
+class PasswordBody(Shape):
+    """A station's new password; without one it is generated."""
+
+    password: str | None = None
+
+
+class TariffBody(Shape):
+    """Which tariff prices a station's new sessions."""
+
+    tariff_id: str
+
+
+class CommandBody(Shape):
+    """A command; which members it needs depends on `command`."""
+
+    command: str = Field(description="remote-start, remote-stop, reset, unlock or trigger")
+    evse: int | None = None
+    connector: int | None = None
+    id_token: str | None = None
+    session_id: str | None = None
+    hard: bool = False
+    message: str | None = None
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@router.post("", status_code=201, responses=answers(RegisteredShape, 201))
+async def register(call: ApiCall, body: RegistrationBody) -> Response:
+    """Register a station. The same facts again find it, without its password."""
+    wanted = Registration(
+        station_id=body.station_id,
+        manufacturer=body.manufacturer,
+        model=body.model,
+        serial_number=body.serial_number,
+        latitude=body.latitude,
+        longitude=body.longitude,
+        evse=body.evse,
+        profile=body.profile,
+        time_zone=body.time_zone,
+        ocpp_versions=tuple(body.ocpp),
+        allow_plain=body.allow_plain,
+        meter_key=body.meter_key,
+        host=body.host,
+    )
+    return await call.created(
+        lambda: registry.register_station(
+            call.work,
+            call.caller,
+            wanted,
+            passwords=call.services.passwords,
+            entropy=call.services.entropy,
+            now=call.now,
+        ),
+        secret="password",  # noqa: S106 - the name of a member
+        forget=lambda made: [made.station_id],
+    )
+
+
+@router.get("", responses=pages(StationRow))
+async def list_stations(
+    call: ApiCall,
+    after: Annotated[str | None, Query(max_length=48)] = None,
+    limit: Limit = PAGE_MAX,
+) -> Response:
+    """List stations in order of their ids; a host sees its own."""
+    rows = await registry.station_rows(
+        call.work, call.caller, call.services.is_connected, after=after, limit=limit
+    )
+    return page(rows, limit, lambda row: row.station_id)
+
+
+@router.get("/{station_id}", responses=answers(StationRow))
+async def show_station(call: ApiCall, station_id: StationId) -> Response:
+    """Show one station; what is not public only to who runs or audits it."""
+    view = await registry.show_station(
+        call.work, call.caller, station_id, call.services.is_connected
+    )
+    return shown(station_json(view))
+
+
+@router.post("/{station_id}/password", responses=answers(RegisteredShape))
+async def set_password(call: ApiCall, station_id: StationId, body: PasswordBody) -> Response:
+    """Replace a station's password; the new one is shown once."""
+    return await call.created(
+        lambda: _new_password(call, station_id, body.password),
+        secret="password",  # noqa: S106 - the name of a member
+        forget=lambda made: [station_id],
+        status=200,
+    )
+
+
+async def _new_password(call: Call, station_id: str, password: str | None) -> RegisteredShape:
+    chosen = await registry.set_station_password(
+        call.work,
+        call.caller,
+        station_id,
+        password,
+        passwords=call.services.passwords,
+        entropy=call.services.entropy,
+        now=call.now,
+    )
+    return RegisteredShape(station_id=station_id, password=chosen)
+
+
+@router.put("/{station_id}/tariff", responses=answers(tariffs.Published))
+async def assign_tariff(call: ApiCall, station_id: StationId, body: TariffBody) -> Response:
+    """From now on price the station's new sessions by this tariff."""
+    published = await tariffs.assign_tariff(
+        call.work, call.caller, station_id, body.tariff_id, now=call.now
+    )
+    return await call.changed(published, forget=[station_id])
+
+
+@router.get("/{station_id}/messages", responses=pages(MessageView))
+async def list_messages(
+    call: ApiCall, station_id: StationId, before: int | None = None, limit: Limit = PAGE_MAX
+) -> Response:
+    """List the exchanges with a station, newest first, as they went over the wire."""
+    rows = await registry.message_log(
+        call.work, call.caller, station_id, before=before, limit=limit
+    )
+    return page(rows, limit, lambda row: row.message_no)
+
+
+@router.post("/{station_id}/commands", responses=answers(CommandView))
+async def command(call: LongCall, station_id: StationId, body: CommandBody) -> Response:
+    """Send a command and wait for the station's answer."""
+    wanted = CommandRequest(
+        station_id=station_id,
+        name=body.command,
+        evse=body.evse,
+        connector=body.connector,
+        id_token=body.id_token,
+        session_id=body.session_id,
+        hard=body.hard,
+        message=body.message,
+    )
+    key = call.request.headers.get("Idempotency-Key")
+    return shown(await call.services.control.command(call.caller, wanted, key))
+
+
+@router.get("/{station_id}/commands", responses=answers(list[CommandView]))
+async def list_commands(call: ApiCall, station_id: StationId, limit: Limit = 100) -> Response:
+    """List a station's last commands, newest first."""
+    call.caller.require(Action.STATIONS_COMMAND)
+    if not await call.work.stations.reaches(call.caller, station_id):
+        raise registry.no_station(station_id)
+    return shown(await call.work.commands.rows(call.caller, station_id, limit))
+
+
+@router.get("/{station_id}/commands/{command_id}", responses=answers(CommandView))
+async def show_command(call: LongCall, station_id: StationId, command_id: str) -> Response:
+    """Show a command as it stands now, with the session that it started."""
+    return shown(await call.services.control.show(call.caller, command_id))
