@@ -1,6 +1,6 @@
 """What a receipt is made of, from the database."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -63,6 +63,24 @@ class ReceiptStore:
             [log_index],
         )
         return ReceiptHead(rows[0]["note"], None) if rows else None
+
+    async def id_token_text(self, session_id: str) -> str | None:
+        """Return the identifier of a session as it was registered; None without one."""
+        rows = await self._rows(
+            "select t.id_token from charging_session s join id_token t using (id_token_key)"
+            " where s.session_id = %s and t.erased_at is null",
+            [session_id],
+        )
+        return rows[0]["id_token"] if rows else None
+
+    async def tariff_document(self, tariff_id: str, version: int) -> Mapping[str, Any]:
+        """Return a tariff version's OCPI document."""
+        rows = await self._rows(
+            "select document from tariff_version where tariff_id = %s and version = %s",
+            [tariff_id, version],
+        )
+        document: Mapping[str, Any] = rows[0]["document"]
+        return document
 
     async def _entries(self, query: str, arguments: Sequence[Any]) -> list[StoredEntry]:
         return [
