@@ -9,7 +9,15 @@ from psycopg.rows import DictRow, dict_row
 
 from chargera.app.admin_ports import EntryFilter, SessionFilter
 from chargera.app.permissions import Action, Caller
-from chargera.app.views import CdrView, ReadingView, SessionLive, SessionRow, SessionView
+from chargera.app.views import (
+    CdrView,
+    LiveSession,
+    ReadingView,
+    SessionLive,
+    SessionRow,
+    SessionView,
+    Today,
+)
 from chargera.domain.bill import bill_as_json
 from chargera.domain.errors import InvalidInput
 from chargera.domain.pricing import MeteredSession, RegisterValue, running_cost
@@ -103,6 +111,29 @@ class PostgresSessions:
             may_decide=bool(row["reached"]) and caller.may(Action.SESSIONS_DECIDE),
         )
 
+    async def today(self, caller: Caller, since: datetime, now: datetime, limit: int) -> Today:
+        """Return the newest `limit` running sessions, and sums over the time from `since` on."""
+        seen = reach.SESSIONS[caller.reach]
+        rows = await self._rows(
+            f"select c.*, {seen} as reached, s.time_zone, t.document as tariff_document"
+            " from charging_session c join station s using (station_id) left join tariff_version t"
+            "  on t.tariff_id = c.tariff_id and t.version = c.tariff_version"
+            " where c.state = 'charging' order by c.session_id desc limit %(limit)s",
+            reach.parameters(caller, limit=limit),
+        )
+        (sums,) = await self._rows(
+            "select (select coalesce(sum(coalesce(c.meter_stop_wh, c.last_register_wh)"
+            "  - c.meter_start_wh), 0) from charging_session c"
+            "  where c.state = 'charging' or c.ended_at >= %(since)s) as energy_wh,"
+            " (select count(*) from cdr"
+            "  where not is_credit and created_at >= %(since)s) as bills",
+            {"since": since},
+        )
+        mine = [row["session_id"] for row in rows if row["reached"]]
+        events = await read_events(self._connection, mine) if mine else {}
+        sessions = tuple(_live_session(row, events, now) for row in rows)
+        return Today(sessions, int(sums["energy_wh"]), sums["bills"])
+
     async def _cdrs(self, session_id: str) -> list[CdrView]:
         rows = await self._rows(
             "select * from cdr where session_id = %(session_id)s order by cdr_no",
@@ -180,6 +211,26 @@ def _live(row: DictRow, events: list[SessionEvent], now: datetime) -> SessionLiv
         power_w=row["last_power_w"] if row["charging"] else 0,
         charging=row["charging"],
         cost_so_far=_cost_so_far(row, events, now),
+    )
+
+
+def _live_session(
+    row: DictRow, events: Mapping[str, list[SessionEvent]], now: datetime
+) -> LiveSession:
+    reached = row["reached"]
+    cost = _cost_so_far(row, events.get(row["session_id"], []), now) if reached else None
+    begin, end = row["meter_start_wh"], row["last_register_wh"]
+    return LiveSession(
+        station_id=row["station_id"],
+        evse=row["evse"],
+        connector=row["connector"],
+        started_at=row["started_at"],
+        charging=row["charging"],
+        energy_wh=None if begin is None or end is None else end - begin,
+        power_w=row["last_power_w"] if row["charging"] else 0,
+        session_id=row["session_id"] if reached else None,
+        cost_minor=cost["gross_minor"] if cost else None,
+        currency=cost["currency"] if cost else None,
     )
 
 
