@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from chargera.domain.pricing import MeteredSession
@@ -37,7 +38,7 @@ def naive_price(tariff: Tariff, session: MeteredSession, digits: int = 2) -> Nai
 
     used = []  # (dimension, quantity, component) in order of time; h and kWh
     flat = None
-    for (at, wh), (next_at, next_wh) in zip(corners, corners[1:]):
+    for (at, wh), (next_at, next_wh) in pairwise(corners):
         middle = min((at + next_at) / 2, max(length - TICK, Fraction(0)))
         energy = (wh + next_wh) / 2
         charging = True
@@ -109,14 +110,18 @@ def _corners(tariff: Tariff, session: MeteredSession, length: Fraction) -> list:
         thresholds |= {Fraction(e) * 1000 for e in (r.min_kwh, r.max_kwh) if e is not None}
 
     corners = []
-    for (at, wh), (next_at, next_wh) in zip(line, line[1:]):
+    for (at, wh), (next_at, next_wh) in pairwise(line):
         corners.append((at, wh))
-        for cut in times:
-            if at < cut < next_at:
-                corners.append((cut, wh + (next_wh - wh) * (cut - at) / (next_at - at)))
-        for cut in thresholds:
-            if wh < cut < next_wh:
-                corners.append((at + (next_at - at) * (cut - wh) / (next_wh - wh), cut))
+        corners += [
+            (cut, wh + (next_wh - wh) * (cut - at) / (next_at - at))
+            for cut in times
+            if at < cut < next_at
+        ]
+        corners += [
+            (at + (next_at - at) * (cut - wh) / (next_wh - wh), cut)
+            for cut in thresholds
+            if wh < cut < next_wh
+        ]
     corners.append(line[-1])
     return sorted(set(corners))
 

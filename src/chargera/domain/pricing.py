@@ -364,14 +364,15 @@ def _slices_of_session(plan: _Plan, session: MeteredSession, ended_at: datetime)
     cuts: list[tuple[Number, Number]] = [
         (us, path.energy_at(us)) for us in times if start < us < end
     ]
-    cuts.extend((path.time_at(wh), wh) for wh in plan.energies_wh if 0 < wh < path.wh[-1])
+    cuts.extend((path.time_at(wh), wh) for wh in plan.energies_wh if 0 < wh <= path.wh[-1])
     if len(cuts) >= MAX_PERIODS:
         raise InvalidInput(
             f"the bill would have more than {MAX_PERIODS} periods",
             field="ended_at",
             remedy="use fewer restrictions, or split the session",
         )
-    cuts = [(start, 0), *sorted(cuts), (end, path.wh[-1])]
+    first, last = (start, 0), (end, path.wh[-1])
+    cuts = [first, *sorted(cut for cut in cuts if cut < last), last]
 
     slices: list[Slice] = []
     state_before: ChargingState | None = None
@@ -383,10 +384,10 @@ def _slices_of_session(plan: _Plan, session: MeteredSession, ended_at: datetime)
         state = states[bisect_right(change_times, us)]
         energy_wh, duration_us = next_wh - wh, next_us - us
         if slices and state is state_before and rates == slices[-1].rates:
-            last = slices.pop()
-            us = last.us
-            energy_wh += last.quantities[ENERGY]
-            duration_us += last.quantities[TIME] + last.quantities[PARKING]
+            before = slices.pop()
+            us = before.us
+            energy_wh += before.quantities[ENERGY]
+            duration_us += before.quantities[TIME] + before.quantities[PARKING]
         charging_us = duration_us if state is ChargingState.CHARGING else 0
         slices.append(Slice(us, (0, energy_wh, charging_us, duration_us - charging_us), rates))
         state_before = state

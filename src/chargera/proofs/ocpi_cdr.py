@@ -224,7 +224,7 @@ def cdr_to_ocpi(bill: Bill, facts: CdrFacts, tariff: Mapping[str, object]) -> di
         "total_energy_cost": _cost(bill, Dimension.ENERGY),
         "total_time": charging + parking,
         "total_time_cost": _cost(bill, Dimension.TIME),
-        "total_parking_time": parking,
+        "total_parking_time": parking or None,
         "total_parking_cost": _cost(bill, Dimension.PARKING_TIME),
         "remark": facts.remark,
         "credit": credit or None,

@@ -64,7 +64,7 @@ def elements(draw):
 def restrictions(draw):
     """One to three restrictions: all at once would hardly ever hold."""
     times = st.builds(time, st.integers(0, 23), st.sampled_from([0, 1, 30, 59]))
-    kwh = st.sampled_from(["0", "0.5", "1", "3.333", "7", "20"]).map(Decimal)
+    kwh = st.sampled_from(["0", "0.5", "1", "1", "3.333", "12"]).map(Decimal)
     seconds = st.sampled_from([0, 1, 600, 1800, 3599, 7200])
     dates = st.sampled_from([date(*day) for day in DAYS]).flatmap(
         lambda day: st.sampled_from([day, day + timedelta(days=1)])
@@ -96,7 +96,8 @@ tariffs = st.builds(
 def sessions(draw):
     """Readings and state changes anywhere, also outside of the session and at the same moment."""
     started_at = datetime(*draw(st.sampled_from(DAYS)), tzinfo=UTC) + timedelta(
-        minutes=draw(st.integers(0, 24 * 60 - 1)), milliseconds=draw(st.sampled_from([0, 0, 12_345]))
+        minutes=draw(st.integers(0, 24 * 60 - 1)),
+        milliseconds=draw(st.sampled_from([0, 0, 12_345])),
     )
     length_ms = draw(
         st.sampled_from([0, 1, 1000, 3_600_000, 8 * 3_600_000])
@@ -112,7 +113,7 @@ def sessions(draw):
     registers = []
     for ms in times:
         registers.append(RegisterValue(started_at + timedelta(milliseconds=ms), register))
-        register += draw(st.sampled_from([0, 1, 500, 1000, 3333, 11_000]))
+        register += draw(st.sampled_from([0, 0, 1, 500, 1000, 3333, 11_000]))
     changes = tuple(
         StateChange(started_at + timedelta(milliseconds=ms), draw(st.sampled_from(ChargingState)))
         for ms in sorted(draw(st.lists(moments, max_size=3)))
