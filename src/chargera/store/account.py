@@ -12,8 +12,8 @@ a user namespace that renames root keeps root's files writable.
 import os
 import pwd
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 from chargera.domain.errors import Refused
@@ -27,8 +27,7 @@ NEEDED_CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "KILL": 5, "SETGID": 6, "S
 _REMEDY = "run as an ordinary user, or set CHARGERA_DATABASE_URL to a PostgreSQL of your own"
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """A user and a group number."""
 
     uid: int

@@ -26,6 +26,7 @@ from pathlib import Path
 from chargera.domain.errors import Conflict, Refused, Unavailable
 from chargera.store import launch
 from chargera.store.account import Account, named_account
+from chargera.store.folder import OwnedFolder
 from chargera.store.programs import MAJOR_VERSION, Programs
 
 SUPERUSER = "postgres"
@@ -87,19 +88,23 @@ class Cluster:
     """Whom it belongs to, if not us."""
 
     @property
-    def data(self) -> Path:
+    def data(self) -> OwnedFolder:
         """The database cluster."""
-        return self.path / "data"
+        return OwnedFolder(self.path / "data", self.account)
 
     @property
-    def run(self) -> Path:
+    def run(self) -> OwnedFolder:
         """The folder of the Unix socket."""
-        return self.path / "run"
+        return OwnedFolder(self.path / "run", self.account)
 
     @property
     def log(self) -> Path:
         """The messages of the server."""
         return self.path / "server.log"
+
+    @property
+    def _folder(self) -> OwnedFolder:
+        return OwnedFolder(self.path, self.account)
 
     def claim(self) -> int:
         """Make the folder unless it exists, and return the descriptor that holds it for us.
@@ -109,8 +114,8 @@ class Cluster:
         """
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._close_to_others(self.path)
-            lock = self._open("serve.lock", os.O_RDWR)
+            self._folder.make()
+            lock = self._folder.open("serve.lock", os.O_RDWR)
         except PermissionError as error:
             raise Refused(
                 f"{self.path} belongs to another user",
@@ -129,33 +134,35 @@ class Cluster:
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         return lock
 
-    def prepare(self, programs: Programs, settings: Mapping[str, str]) -> None:
+    def prepare(self, programs: Programs, settings: Mapping[str, str], alive: int) -> None:
         """Make the database cluster unless it exists, and write its configuration.
+
+        `alive` is what `clear` returned; what runs here holds it as a server would.
 
         Raises: Refused, when it was made by another version; Unavailable, when `initdb` fails.
         """
-        self._close_to_others(self.run)
-        if not self.data.exists():
-            self._initialise(programs)
-        elif self.account and self.data.stat().st_uid != self.account.uid:
-            self._hand_over(self.data)  # copied here by root
-        version = (self.data / "PG_VERSION").read_text().strip()
+        self.run.make()
+        if not self.data.path.exists():
+            self._initialise(programs, alive)
+        elif self.account and self.data.path.stat().st_uid != self.account.uid:
+            self.data.hand_over()  # copied here by root
+        version = "".join(self.data.lines("PG_VERSION"))
         if version != str(MAJOR_VERSION):
             raise Refused(
-                f"{self.data} was made by PostgreSQL {version}, installed is {MAJOR_VERSION}",
+                f"{self.data.path} was made by PostgreSQL {version}, installed is {MAJOR_VERSION}",
                 remedy="restore a backup into a new data folder",
             )
         lines = [f"{name} = '{_quoted(value)}'" for name, value in {**SETTINGS, **settings}.items()]
         header = "# Written by ChargEra at each start."
-        self._write(self.data / _CONFIGURATION, "\n".join([header, *lines, ""]))
+        self.data.replace(_CONFIGURATION, "\n".join([header, *lines, ""]))
 
     def open_log(self) -> int:
         """Return a descriptor that appends to the log."""
-        return self._open("server.log", os.O_WRONLY | os.O_APPEND)
+        return self._folder.open("server.log", os.O_RDWR | os.O_APPEND)
 
     def try_alive(self) -> int | None:
         """Return `alive.lock`, locked, for a server to inherit; None while an old one lives."""
-        lock = self._open("alive.lock", os.O_RDWR)
+        lock = self._folder.open("alive.lock", os.O_RDWR)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -165,7 +172,7 @@ class Cluster:
 
     def is_ready(self, pid: int) -> bool:
         """Say whether the server `pid` accepts connections, by its own `postmaster.pid`."""
-        lines = self._postmaster_lines()
+        lines = self.data.lines("postmaster.pid")
         return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
     def clear(self, timeout_s: float) -> int:
@@ -184,15 +191,16 @@ class Cluster:
             if alive is not None and not found:
                 # Nobody is left that these could speak of; their number may be another's now,
                 # and then PostgreSQL would refuse to start.
-                (self.data / "postmaster.pid").unlink(missing_ok=True)
-                (self.run / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+                self.data.remove("postmaster.pid")
+                self.run.remove(".s.PGSQL.5432.lock")
                 return alive
             if alive is not None:
                 os.close(alive)
             waited_s = time.monotonic() - started
             if waited_s > timeout_s:
+                seen = ", ".join(map(str, sorted(found))) or "unknown"
                 raise Conflict(
-                    f"an earlier PostgreSQL still runs in {self.data}: {sorted(found) or 'unseen'}",
+                    f"an earlier PostgreSQL still runs in {self.data.path} (processes: {seen})",
                     remedy="end these processes, then start again",
                 )
             for pid in found:
@@ -210,85 +218,77 @@ class Cluster:
         The server keeps appending to the same file, so content is moved, not the name. A line
         that is written meanwhile may be lost; the log explains, it proves nothing.
         """
-        if self.log.stat().st_size <= size_max:
-            return
-        older = self._open("server.log.1", os.O_WRONLY | os.O_TRUNC)
-        with os.fdopen(older, "wb") as target, self.log.open("rb") as source:
-            shutil.copyfileobj(source, target)
-        os.truncate(self.log, 0)
+        with os.fdopen(self.open_log(), "rb") as log:
+            if os.fstat(log.fileno()).st_size <= size_max:
+                return
+            older = self._folder.open("server.log.1", os.O_WRONLY | os.O_TRUNC)
+            with os.fdopen(older, "wb") as target:
+                shutil.copyfileobj(log, target)
+            os.ftruncate(log.fileno(), 0)
 
     def log_size(self) -> int:
         """Return the size of the log in bytes."""
-        return self.log.stat().st_size if self.log.exists() else 0
+        with os.fdopen(self.open_log(), "rb") as log:
+            return os.fstat(log.fileno()).st_size
 
     def log_tail(self, since: int, size_max: int = 2000) -> str:
         """Return what the log holds from byte `since` on, at most its last `size_max` bytes."""
-        with self.log.open("rb") as file:
-            file.seek(max(since, self.log_size() - size_max))
-            return file.read().decode(errors="replace").strip()
+        with os.fdopen(self.open_log(), "rb") as log:
+            log.seek(max(since, os.fstat(log.fileno()).st_size - size_max))
+            return log.read().decode(errors="replace").strip()
 
-    def _initialise(self, programs: Programs) -> None:
-        new = self.path / "data.new"
-        if new.exists():  # an earlier attempt was killed
-            shutil.rmtree(new)
-        new.mkdir(mode=0o700)
-        maker = named_account(self.account) if self.account else None
-        if maker:
-            os.chown(new, maker.uid, maker.gid)
-        self._run_initdb(programs, new, maker)
-        with (new / "postgresql.conf").open("a") as file:
-            file.write(f"\ninclude '{_CONFIGURATION}'\n")
-        (new / "pg_hba.conf").write_text(_ACCESS)
-        self._hand_over(new)
-        new.rename(self.data)
-        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(folder)
-        os.close(folder)
+    def _initialise(self, programs: Programs, alive: int) -> None:
+        path = self.path / "data.new"
+        if path.exists():  # an earlier attempt was killed
+            shutil.rmtree(path)
+        made = OwnedFolder(path, named_account(self.account) if self.account else None)
+        made.make()
+        self._run_initdb(programs, made, alive)
+        made.append("postgresql.conf", f"\ninclude '{_CONFIGURATION}'\n")
+        made.replace("pg_hba.conf", _ACCESS)
+        OwnedFolder(path, self.account).hand_over()
+        self._folder.rename("data.new", "data")
 
-    def _run_initdb(self, programs: Programs, new: Path, maker: Account | None) -> None:
-        folder = os.open(new, os.O_RDONLY | os.O_DIRECTORY)
+    def _run_initdb(self, programs: Programs, made: OwnedFolder, alive: int) -> None:
         options = (
             *("--pgdata", HERE, "--username", SUPERUSER, "--auth", "trust"),
             *("--encoding", "UTF8", "--locale", "C", "--data-checksums"),
             *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
         )
-        try:
-            subprocess.run(  # noqa: S603 - our own program, no shell
-                launch.command(
-                    programs.initdb,
-                    options,
-                    uid=maker.uid if maker else launch.UNCHANGED,
-                    gid=maker.gid if maker else launch.UNCHANGED,
-                    folder_fd=folder,
-                    parent_death=signal.SIGKILL,
-                ),
-                pass_fds=(folder,),
-                env=ENVIRONMENT,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=INITDB_TIMEOUT_S,
-                check=True,
+        with made.descriptor() as folder:
+            command = launch.command(
+                programs.initdb,
+                options,
+                identity=made.account,
+                folder_fd=folder,
+                parent_death=signal.SIGKILL,
             )
-        except subprocess.CalledProcessError as error:
-            raise Unavailable(f"initdb failed: {error.stderr.strip()[-1000:]}") from error
-        except subprocess.TimeoutExpired as error:
-            raise Unavailable(f"initdb took more than {INITDB_TIMEOUT_S} s") from error
-        finally:
-            os.close(folder)
+            try:
+                subprocess.run(  # noqa: S603 - our own program, no shell
+                    command,
+                    pass_fds=(folder, alive),
+                    env=ENVIRONMENT,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    timeout=INITDB_TIMEOUT_S,
+                    check=True,
+                )
+            except subprocess.CalledProcessError as error:
+                raise Unavailable(f"initdb failed: {error.stderr.strip()[-1000:]}") from error
+            except subprocess.TimeoutExpired as error:
+                raise Unavailable(f"initdb took more than {INITDB_TIMEOUT_S:g} s") from error
 
     def _processes(self) -> set[int]:
         """Return the numbers of all `postgres` processes of this cluster that we can see.
 
-        They stand in `data`. Where the kernel hides that from us (another user's processes, for a
-        root without CAP_SYS_PTRACE), the one that `postmaster.pid` names is believed if it is a
-        `postgres` of the right user.
+        They stand in `data` (or `data.new`). Where the kernel hides that from us (another user's
+        processes, for a root without CAP_SYS_PTRACE), the one that `postmaster.pid` names is
+        believed if it is a `postgres` of the right user.
         """
-        if not self.data.exists():
-            return set()
-        home = self.data.stat()
-        lines = self._postmaster_lines()
-        named = int(lines[0]) if lines and lines[0].isdigit() else 0
+        paths = (self.data.path, self.path / "data.new")
+        homes = [path.stat() for path in paths if path.exists()]
+        lines = self.data.lines("postmaster.pid")
         found = set()
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
@@ -298,55 +298,14 @@ class Cluster:
                 if before.partition("(")[2] != "postgres" or after.split()[0] == "Z":
                     continue
                 try:
-                    ours = os.path.samestat((entry / "cwd").stat(), home)
+                    place = (entry / "cwd").stat()
+                    ours = any(os.path.samestat(place, home) for home in homes)
                 except PermissionError:
-                    owner = entry.stat().st_uid
-                    ours = int(entry.name) == named and owner == home.st_uid
+                    owners = {home.st_uid for home in homes}
+                    ours = lines[:1] == [entry.name] and entry.stat().st_uid in owners
                 if ours:
                     found.add(int(entry.name))
         return found
-
-    def _postmaster_lines(self) -> list[str]:
-        try:
-            return (self.data / "postmaster.pid").read_text().splitlines()
-        except FileNotFoundError:
-            return []
-
-    def _open(self, name: str, flags: int) -> int:
-        """Open a file of ours in the folder; the server's account gets it, never a link of its."""
-        path = self.path / name
-        descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        if self.account:
-            os.fchown(descriptor, self.account.uid, self.account.gid)
-        return descriptor
-
-    def _write(self, path: Path, text: str) -> None:
-        part = path.with_name(f"{path.name}.part")
-        part.unlink(missing_ok=True)
-        with part.open("x") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            if self.account:
-                os.fchown(file.fileno(), self.account.uid, self.account.gid)
-        part.rename(path)
-
-    def _close_to_others(self, path: Path) -> None:
-        """Make the folder `path` unless it exists; only its owner, the server, may enter it."""
-        path.mkdir(mode=0o700, exist_ok=True)
-        path.chmod(0o700)
-        if self.account:
-            os.chown(path, self.account.uid, self.account.gid, follow_symlinks=False)
-
-    def _hand_over(self, folder: Path) -> None:
-        """Give `folder` and all in it to the server's account; links are not followed."""
-        if self.account is None:
-            return
-        uid, gid = self.account.uid, self.account.gid
-        for _, folders, files, place in os.fwalk(folder):
-            for name in (*folders, *files):
-                os.chown(name, uid, gid, dir_fd=place, follow_symlinks=False)
-        os.chown(folder, uid, gid, follow_symlinks=False)
 
 
 def _quoted(value: str) -> str:

@@ -23,25 +23,25 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
-UNCHANGED = -1
-"""A user or group id that means: stay who you are."""
+UNCHANGED = (-1, -1)
+"""User and group number that mean: stay who you are."""
 
 
 def command(
     program: Path,
     arguments: Sequence[str],
     *,
-    uid: int,
-    gid: int,
+    identity: tuple[int, int] | None,
     folder_fd: int,
     parent_death: signal.Signals,
 ) -> list[str]:
-    """Return the command line that runs `program` as `uid` and `gid` inside `folder_fd`.
+    """Return the command line that runs `program` inside `folder_fd`.
 
-    `folder_fd` must be inherited. `parent_death` is sent to the program when the thread that
+    `identity` is the user and group number to become; None changes nothing. `folder_fd` must be
+    inherited. `parent_death` is sent to the program when the thread that
     starts it ends, so that thread has to live as long as the program should.
     """
-    facts = (uid, gid, folder_fd, int(parent_death), os.getpid())
+    facts = (*(identity or UNCHANGED), folder_fd, int(parent_death), os.getpid())
     interpreter = [sys.executable, "-I", "-S", __file__]
     return [*interpreter, *map(str, facts), str(program), *arguments]
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     os.fchdir(folder_fd)
     os.close(folder_fd)
-    if uid != UNCHANGED:
+    if (uid, gid) != UNCHANGED:
         os.setgroups([])
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)

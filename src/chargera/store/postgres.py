@@ -129,9 +129,14 @@ class EmbeddedPostgres:
             )
         try:
             self._start()
+        except OSError as error:  # a full disk, a link where a folder should be, ...
+            self._abandon()
+            raise Unavailable(
+                f"PostgreSQL cannot start in {self._data_dir}: {error}",
+                remedy="make room or repair the folder, then start again",
+            ) from error
         except BaseException:
-            self._stopping.set()
-            self._resources.close()
+            self._abandon()
             raise
         return self.url()
 
@@ -188,10 +193,12 @@ class EmbeddedPostgres:
         programs = installed()
         if cluster.account:
             programs = self._resources.enter_context(readable_by_others(programs))
-        os.close(cluster.clear(ORPHAN_TIMEOUT_S))
-        cluster.prepare(programs, self._settings)
-        self._socket_folder_fd = os.open(cluster.run, os.O_RDONLY | os.O_DIRECTORY)
-        self._resources.callback(os.close, self._socket_folder_fd)
+        alive = cluster.clear(ORPHAN_TIMEOUT_S)
+        try:
+            cluster.prepare(programs, self._settings, alive)
+        finally:
+            os.close(alive)
+        self._socket_folder_fd = self._resources.enter_context(cluster.run.descriptor())
         self._supervisor = threading.Thread(
             target=self._supervise, args=(cluster, programs), name="postgres", daemon=True
         )
@@ -202,6 +209,10 @@ class EmbeddedPostgres:
         except BaseException:
             self.stop()
             raise
+
+    def _abandon(self) -> None:
+        self._stopping.set()
+        self._resources.close()
 
     def _socket_folder(self) -> str:
         """Return the folder of the socket, by a name that fits into a socket's address.
@@ -292,16 +303,14 @@ class EmbeddedPostgres:
         with ExitStack() as ours:  # the server inherits these three; we keep none of them
             alive = cluster.clear(ORPHAN_TIMEOUT_S)
             ours.callback(os.close, alive)
-            folder = os.open(cluster.data, os.O_RDONLY | os.O_DIRECTORY)
-            ours.callback(os.close, folder)
+            folder = ours.enter_context(cluster.data.descriptor())
             log = cluster.open_log()
             ours.callback(os.close, log)
             return subprocess.Popen(  # noqa: S603 - our own program, no shell
                 launch.command(
                     programs.postgres,
                     ("-D", HERE),
-                    uid=cluster.account.uid if cluster.account else launch.UNCHANGED,
-                    gid=cluster.account.gid if cluster.account else launch.UNCHANGED,
+                    identity=cluster.account,
                     folder_fd=folder,
                     parent_death=signal.SIGQUIT,
                 ),
