@@ -20,6 +20,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from chargera.eventlog.sequencer import SequencerHealth
+from chargera.ledger.anchoring import AnchoringHealth
+from chargera.ocpp.counters import ChannelCounters
+
 SECRET_WORDS = ("password", "secret", "api_key", "authorization", "cookie", "private_key")
 MASK = "•••"
 
@@ -137,6 +141,58 @@ class Metrics:
     def render(self) -> bytes:
         """Return the Prometheus text format."""
         return generate_latest(self._registry)
+
+
+def server_metrics(
+    *,
+    channel: ChannelCounters,
+    sequencer: Callable[[], SequencerHealth],
+    anchoring: Callable[[], AnchoringHealth],
+    password_hashes: Callable[[], int],
+    logins_refused: Callable[[], int],
+    listeners: Callable[[], int],
+    loop_failures: Callable[[], Mapping[str, float]],
+) -> list[Description]:
+    """Return the metrics of a server; `docs/reference/metrics.md` explains each."""
+    counters: list[tuple[str, str, Callable[[], float | Mapping[str, float]], str | None]] = [
+        ("ocpp_handshakes", "Handshakes by outcome", lambda: channel.handshakes, "outcome"),
+        ("ocpp_messages", "Answered calls by action", lambda: channel.messages, "action"),
+        ("ocpp_refusals", "Frames answered with an error", lambda: channel.refusals, "error"),
+        ("ocpp_deviations", "Served calls that break a schema", lambda: channel.deviations, None),
+        ("ocpp_disconnects", "Ended sockets by reason", lambda: channel.disconnects, "reason"),
+        ("ocpp_commands", "Commands to stations", lambda: channel.commands, "outcome"),
+        ("ocpp_batches_failed", "Commits that failed", lambda: channel.batches_failed, None),
+        ("password_hashes", "Password hashes computed", password_hashes, None),
+        ("station_logins_refused", "Stations that were not let in", logins_refused, None),
+        ("loop_failures", "Failures of background loops", loop_failures, "loop"),
+    ]
+    gauges: list[tuple[str, str, Callable[[], float]]] = [
+        ("stations_connected", "Stations with a live socket", lambda: channel.live),
+        ("log_entries", "Entries that are durable", lambda: sequencer().log_size),
+        ("log_published", "Entries under the newest head", lambda: sequencer().published_size),
+        ("log_lag_seconds", "Age of the oldest entry without head", lambda: sequencer().lag_s),
+        ("anchor_size", "Entries under the anchored head", lambda: anchoring().anchored_size),
+        ("anchor_lag_seconds", "Age of the oldest head without anchor", lambda: anchoring().lag_s),
+        ("live_listeners", "Pages that listen for live events", listeners),
+    ]
+    commit, answer = channel.commit_seconds, channel.answer_seconds
+    return [
+        *(
+            MetricDescription(f"chargera_{n}", "counter", h, v, label)
+            for n, h, v, label in counters
+        ),
+        *(MetricDescription(f"chargera_{n}", "gauge", h, v) for n, h, v in gauges),
+        HistogramDescription(
+            "chargera_ocpp_commit_seconds",
+            "Duration of a group commit",
+            lambda: (commit.bounds_s, commit.counts, commit.total_s),
+        ),
+        HistogramDescription(
+            "chargera_ocpp_answer_seconds",
+            "From the arrival of a call to its answer",
+            lambda: (answer.bounds_s, answer.counts, answer.total_s),
+        ),
+    ]
 
 
 # Health ----------------------------------------------------------------------------------------

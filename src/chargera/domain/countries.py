@@ -28,7 +28,7 @@ ALPHA3 = dict(zip(_CODES[::2], _CODES[1::2], strict=True))
 
 
 def alpha3(alpha2: str) -> str:
-    """Return the three-letter code of a two-letter one; InvalidInput if there is no such country."""
+    """Return the three-letter code of a two-letter one; InvalidInput if no country has it."""
     try:
         return ALPHA3[alpha2]
     except KeyError:

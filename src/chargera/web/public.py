@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from chargera.domain.errors import ChargEraError, NotFound
+from chargera.domain.errors import InvalidInput, NotFound
 
 Query = Sequence[tuple[str, str]]
 Document = Mapping[str, Any]
@@ -30,7 +30,7 @@ class TopicViews:
     messages: Callable[[str, Query], Awaitable[Document]]
     message: Callable[[str, str], Awaitable[Document]]
     message_at: Callable[[str], Awaitable[Document]]
-    error: Callable[[ChargEraError], tuple[int, Document]]
+    error: Callable[[InvalidInput | NotFound], tuple[int, Document]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class _Public:
     async def _mirror(self, answer: Awaitable[Document]) -> Response:
         try:
             return _json(await answer)
-        except ChargEraError as error:
+        except (InvalidInput, NotFound) as error:
             status, document = self._services.topic_views.error(error)
             return _json(document, status)
 

@@ -1,0 +1,674 @@
+"""The only wiring: from options and settings to a running server, and back to nothing.
+
+Order of start: PostgreSQL, its durability, migrations, clock, log and signer, anchoring, OCPP,
+HTTP. Each part is stopped by the stack that started it, in the opposite order, however the
+server ends.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from chargera import __version__, telemetry
+from chargera import settings as configuration
+from chargera.app import logins
+from chargera.app.access import GuessLimiter, GuessLimits, Passwords, StationAccess
+from chargera.app.billing import Billing, ReviewDecision
+from chargera.app.cdr_export import cdr_document
+from chargera.app.charging import Charging, ChargingPolicy
+from chargera.app.clock import NetworkClock, SystemEntropy, wall_clock
+from chargera.app.commands import StationControl
+from chargera.app.feed import LocalFeed
+from chargera.app.log_ports import SignedHead
+from chargera.app.ports import LiveEvent, NewEntry
+from chargera.app.receipts import build_receipt
+from chargera.domain.errors import Refused
+from chargera.eventlog.custody import FileHeadMemory, open_key
+from chargera.eventlog.files import DurableFiles, OsDisk
+from chargera.eventlog.reading import LogReader
+from chargera.eventlog.sequencer import CheckpointPolicy, Sequencer
+from chargera.eventlog.signer import Signer
+from chargera.eventlog.tiles import StoredTiles
+from chargera.ledger import mirror
+from chargera.ledger.anchoring import DELIVER_JOB, Anchoring, AnchorPolicy
+from chargera.ledger.embedded_topic import EmbeddedTopic
+from chargera.ocpp.certificates import local_authority, server_context
+from chargera.ocpp.limits import ChannelLimits
+from chargera.ocpp.server import OcppServer
+from chargera.proofs import records
+from chargera.proofs.entry import EntryKind
+from chargera.proofs.ocpi import encode_json
+from chargera.proofs.trust import Trust, TrustedTopic, parse_trust, trust_document
+from chargera.settings import Settings
+from chargera.store import durability, migrate
+from chargera.store.anchors import PostgresAnchorStore
+from chargera.store.cdr_export import CdrExportStore
+from chargera.store.connection import UNLIMITED, connect
+from chargera.store.jobs import Jobs
+from chargera.store.log import PostgresLease, PostgresLogStore
+from chargera.store.postgres import EmbeddedPostgres
+from chargera.store.station_logins import PostgresStationLogins
+from chargera.store.topic import PostgresTopicStore
+from chargera.store.unit_of_work import Database
+from chargera.web.api import make_api
+from chargera.web.api.context import Services
+from chargera.web.pages import create_pages
+from chargera.web.pages.services import NetworkFacts, PageServices
+from chargera.web.public import PublicServices, TopicViews, public_routes
+
+TICK_S = 0.25
+"""Wall time between two looks at what is due; the network's clock decides what is."""
+BILL_POLL_S = 0.5
+CLOCK_SAVE_S = 1.0
+RESTART_PAUSE_S = 1.0
+HTTP_BACKLOG = 1024
+HTTP_GRACE_S = 3
+
+CLOCK_FILE = "clock.json"
+SERVE_FILE = "serve.json"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What the command line says; ports 0 mean any free one, `ocpp_tls_port` None no TLS port."""
+
+    data_dir: Path
+    http_port: int
+    ocpp_port: int
+    ocpp_tls_port: int | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    manual_clock: bool = False
+    clock_rate: float = 1.0
+    host: str = "127.0.0.1"
+    simulated: bool = False
+    """Stations and drivers are software, and pages say so."""
+    acknowledge_before_commit: bool = False
+    """Breaks durability, for the harness that must notice; never set by a command."""
+
+
+@dataclass(slots=True)
+class LoopCounters:
+    """How often each background loop failed; it is restarted, and health shows the last fault."""
+
+    failures: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+
+
+class Server:
+    """A running server; made by `running`."""
+
+    def __init__(self, options: ServeOptions, settings: Settings) -> None:
+        """Hold the parts; `_start` makes them."""
+        self.options = options
+        self.settings = settings
+        self.entropy = SystemEntropy()
+        self.feed = LocalFeed()
+        self.loops = LoopCounters()
+        self.passwords = Passwords()
+        self.operator_password: str | None = None
+        """The first operator's password, at the first start only."""
+        self.api_key = ""
+        self.http_url = ""
+        self._stack = AsyncExitStack()
+        self._turn = asyncio.Lock()
+
+    # Starting ------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start all parts; on failure what was started is stopped again."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    async def _start(self) -> None:
+        data_dir = self.options.data_dir
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._stack.callback(self.passwords.close)
+        url = await self._open_postgres()
+        not_before = await self._prepare_database(url)
+        self.clock = NetworkClock(
+            wall_clock,
+            time.monotonic,
+            manual=self.options.manual_clock,
+            rate=self.options.clock_rate,
+            not_before=not_before,
+        )
+        self.database = Database(url, self.clock, self.entropy)
+        await self.database.open()
+        self._stack.push_async_callback(self.database.close)
+        await self._open_network()
+        await self._open_log()
+        await self._open_anchoring()
+        await self._open_channel()
+        self._loop("ticks", self._tick_for_ever)
+        self._loop("billing", self._bill_for_ever)
+        self._loop("clock", self._save_clock_for_ever)
+        await self._open_http()
+        self._write_serve_file()
+
+    async def _open_postgres(self) -> str:
+        url = self.settings.database.url
+        if url is not None:
+            return url.get_secret_value()
+        embedded = EmbeddedPostgres(self.options.data_dir)
+        # Started from the main thread's child: the supervisor inside lives as long as we do.
+        address = await asyncio.to_thread(embedded.start)
+        self._stack.push_async_callback(asyncio.to_thread, embedded.stop)
+        return address
+
+    async def _prepare_database(self, url: str) -> datetime | None:
+        """Check durability, migrate, and return where the network's time stood at least."""
+        async with await connect(url, limits=UNLIMITED) as connection:
+            await durability.check(connection)
+            await migrate.apply(connection)
+            cursor = await connection.execute(
+                "select greatest((select max(received_at) from log_entry"
+                " where log_index >= (select size - 1000 from log_head)),"
+                " (select max(signed_at) from checkpoint))"
+            )
+            row = await cursor.fetchone()
+        known = [row[0] if row else None, _saved_clock(self.options.data_dir)]
+        return max((time for time in known if time is not None), default=None)
+
+    async def _open_network(self) -> None:
+        """Make the network at the first start, or see that it is the one that is configured."""
+        operator_id, origin = self.settings.operator.id, self.settings.log_origin
+        async with self.database.work() as work:
+            cursor = await work.connection.execute("select operator_id, log_origin from network")
+            found = await cursor.fetchone()
+            now = self.clock.now()
+            if found is None:
+                await work.connection.execute(
+                    "insert into network (operator_id, log_origin, created_at) values (%s, %s, %s)",
+                    [operator_id, origin, now],
+                )
+                record = {
+                    "created_at": records.time_text(now),
+                    "log_origin": origin,
+                    "operator_id": operator_id,
+                }
+                work.append(NewEntry(EntryKind.NETWORK_CREATED, None, None, record, now))
+            elif found != (operator_id, origin):
+                raise Refused(
+                    f"this data belongs to {found[0]} with the log {found[1]}",
+                    field="operator_id",
+                    remedy="start with the settings that it was made with, or another data folder",
+                )
+            self.operator_password = await logins.ensure_operator(
+                work, passwords=self.passwords, entropy=self.entropy, now=now
+            )
+            self.api_key = await logins.renew_local_key(work, entropy=self.entropy, now=now)
+            await work.commit()
+
+    async def _open_log(self) -> None:
+        folder = self.options.data_dir
+        files = DurableFiles(OsDisk(folder / "log"))
+        key = open_key(folder / "signer", self.settings.log_origin, self.entropy)
+        memory = FileHeadMemory.in_folder(folder / "signer")
+        self.signer = Signer(key, memory, StoredTiles(files).fetch)
+        self.log_reader = LogReader(files)
+        interval = timedelta(seconds=self.settings.log.checkpoint_interval_s)
+        self.sequencer = Sequencer(
+            self.settings.log_origin,
+            PostgresLogStore(self.database),
+            PostgresLease(self.database.url),
+            self.signer,
+            files,
+            self.clock,
+            CheckpointPolicy(interval=interval),
+            on_published=self._tell_head,
+        )
+        await self.sequencer.start()
+        self._stack.push_async_callback(self.sequencer.stop)
+
+    def _tell_head(self, head: SignedHead) -> None:
+        self.feed.publish(LiveEvent("log", "", {"tree_size": head.tree_size}))
+
+    async def _open_anchoring(self) -> None:
+        ledger = self.settings.ledger
+        jobs = Jobs(self.database.url)
+        self.anchors = PostgresAnchorStore(self.database, jobs, DELIVER_JOB)
+        self.topic = await EmbeddedTopic.open(PostgresTopicStore(self.database), self.clock)
+        self.anchoring = Anchoring(
+            self.anchors,
+            self.topic,
+            self.clock,
+            AnchorPolicy(
+                interval=timedelta(seconds=ledger.anchor_interval_s),
+                sessions_max=ledger.anchor_sessions,
+            ),
+            on_anchored=lambda anchor: self.feed.publish(
+                LiveEvent("log", "", {"anchored_size": anchor.tree_size})
+            ),
+        )
+        jobs.register(DELIVER_JOB, self.anchoring.deliver)
+        worker = asyncio.create_task(jobs.run(), name="jobs")
+
+        async def stop() -> None:
+            jobs.stop()
+            await worker
+
+        self._stack.push_async_callback(stop)
+
+    async def _open_channel(self) -> None:
+        channel = self.settings.channel
+        limiter = GuessLimiter(
+            GuessLimits(answered=channel.guesses_answered, hashed=channel.guesses_hashed),
+            time.monotonic,
+        )
+        self.access = StationAccess(
+            PostgresStationLogins(self.database), self.passwords, self.entropy, limiter
+        )
+        await self.access.prepare()
+        self.charging = Charging(
+            self.clock,
+            self.entropy,
+            ChargingPolicy(heartbeat_interval_s=channel.heartbeat_interval_s),
+        )
+        self.billing = Billing(self.clock, self.entropy, self.settings.operator.id)
+        self.ocpp = OcppServer(
+            self.access,
+            self.charging,
+            self.database,
+            self.clock,
+            self.feed,
+            ChannelLimits(
+                frame_bytes_max_1_6=channel.frame_bytes_1_6,
+                frame_bytes_max_2_x=channel.frame_bytes_2_x,
+                messages_per_s=channel.messages_per_s,
+                waiting_sockets_max=channel.waiting_sockets,
+                waiting_sockets_per_address_max=channel.waiting_sockets_per_address,
+                ping_interval_s=channel.ping_interval_s,
+            ),
+            self._tls_context(),
+            acknowledge_before_commit=self.options.acknowledge_before_commit,
+        )
+        await self.ocpp.start(self.options.host, self.options.ocpp_port, self.options.ocpp_tls_port)
+        self._stack.push_async_callback(self.ocpp.stop)
+
+    def _tls_context(self) -> Any:
+        options = self.options
+        if options.ocpp_tls_port is None:
+            return None
+        if options.tls_cert is not None and options.tls_key is not None:
+            return server_context(options.tls_cert, options.tls_key)
+        files = local_authority(options.data_dir / "tls", wall_clock())
+        return server_context(files.certificate_path, files.key_path)
+
+    async def _open_http(self) -> None:
+        listener = _listen(self.options.host, self.options.http_port)
+        port = listener.getsockname()[1]
+        self.http_url = f"http://{self.options.host}:{port}"
+        app = Starlette(
+            routes=[
+                *public_routes(self._public_services()),
+                Mount("/api", make_api(self._api_services())),
+                Mount("/", create_pages(self._page_services())),
+            ]
+        )
+        server = _HttpServer(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                backlog=HTTP_BACKLOG,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=HTTP_GRACE_S,
+                server_header=False,
+                date_header=False,
+            )
+        )
+        task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+
+        async def stop() -> None:
+            server.should_exit = True
+            await task
+
+        self._stack.push_async_callback(stop)
+        while not server.started:
+            if task.done():
+                await task
+            await asyncio.sleep(0.01)
+
+    def _write_serve_file(self) -> None:
+        path = self.options.data_dir / SERVE_FILE
+        document = {"api_key": self.api_key, "http": self.http_url, "pid": os.getpid()}
+        _write_private(path, json.dumps(document))
+        self._stack.callback(path.unlink, missing_ok=True)
+
+    # What is asked for --------------------------------------------------------------------------
+
+    @property
+    def ready_line(self) -> dict[str, object]:
+        """What `serve` prints once all is up."""
+        host, tls_port = self.options.host, self.ocpp.tls_port
+        return {
+            "ready": True,
+            "http": self.http_url,
+            "ocpp": f"ws://{host}:{self.ocpp.port}/ocpp",
+            "ocpps": None if tls_port is None else f"wss://{host}:{tls_port}/ocpp",
+            "data_dir": str(self.options.data_dir.resolve()),
+            "network": self.settings.ledger.network,
+        }
+
+    async def advance_clock(self, seconds: float) -> datetime:
+        """Move a manual clock, do all work that is due then, and return the time."""
+        now = self.clock.advance(seconds)
+        self._save_clock()
+        await self._tick(settle=True)
+        return now
+
+    async def anchor_now(self) -> int:
+        """Sign and anchor the newest head; return its size once it is on the topic."""
+        await self.sequencer.tick(force=True)
+        anchor = await self.anchoring.anchor_now()
+        return anchor.tree_size
+
+    async def receipt(self, session_id: str) -> bytes:
+        """Return the receipt of a billed session."""
+        async with self.database.work() as work:
+            return await build_receipt(
+                work.receipts, session_id, self._prove, lambda: self.sequencer.tick(force=True)
+            )
+
+    async def _prove(self, indexes: Sequence[int], note: bytes) -> Sequence[bytes]:
+        def prove() -> list[bytes]:
+            return [self.log_reader.proof(index, note) for index in indexes]
+
+        return await asyncio.to_thread(prove)
+
+    async def tlog_proof(self, log_index: int) -> bytes:
+        """Return the proof of an entry under the newest head."""
+        return await asyncio.to_thread(self.log_reader.proof, log_index)
+
+    async def cdr(self, session_id: str) -> bytes:
+        """Return the OCPI CDR of a session's bill."""
+        async with self.database.work() as work:
+            return encode_json(await cdr_document(CdrExportStore(work.connection), session_id))
+
+    async def decide_review(
+        self, session_id: str, decision: ReviewDecision, decided_by: str
+    ) -> None:
+        """Bill a session in review by a person's decision."""
+        async with self.database.work() as work:
+            await self.billing.decide_review(work, session_id, decision, decided_by=decided_by)
+            await work.commit()
+        self.feed.publish(LiveEvent("session", session_id))
+
+    async def trust_document(self) -> dict[str, Any]:
+        """Return this network's trust file."""
+        info = await self.topic.info()
+        return trust_document(
+            network=self.settings.ledger.network,
+            operator_id=self.settings.operator.id,
+            origin=self.settings.log_origin,
+            vkeys=list(self.signer.vkeys),
+            topics=[TrustedTopic(info.topic_id, info.payer_account_id, 0)],
+        )
+
+    async def trust(self) -> Trust:
+        """Return this network's own trust file, parsed."""
+        return parse_trust(await self.trust_document())
+
+    async def readiness(self) -> tuple[bool, Mapping[str, str]]:
+        """Run the named checks of `/readyz`."""
+        return await telemetry.readiness(
+            [
+                telemetry.HealthCheck("database", self._database_fault),
+                telemetry.HealthCheck("log", _reporting(lambda: self.sequencer.health.reason)),
+                telemetry.HealthCheck("anchor", _reporting(lambda: self.anchoring.health.reason)),
+                telemetry.HealthCheck("channel", _reporting(self._channel_fault)),
+                telemetry.HealthCheck("loops", _reporting(self._loops_fault)),
+            ]
+        )
+
+    async def _database_fault(self) -> str | None:
+        try:
+            async with self.database.work() as work:
+                await work.connection.execute("select 1")
+        except Exception as error:
+            return str(error)
+        return None
+
+    def _channel_fault(self) -> str | None:
+        return "the database does not answer" if self.ocpp.gateway.is_down else None
+
+    def _loops_fault(self) -> str | None:
+        return "; ".join(f"{name}: {why}" for name, why in self.loops.faults.items()) or None
+
+    # Wiring of the edges -----------------------------------------------------------------------
+
+    def _control(self) -> StationControl:
+        return StationControl(
+            self.database, self.ocpp.commands, self.clock, self.entropy, asyncio.sleep
+        )
+
+    def _public_services(self) -> PublicServices:
+        async def log_file(path: str) -> bytes:
+            return await asyncio.to_thread(self.log_reader.file, path)
+
+        topic = self.topic
+        return PublicServices(
+            log_file=log_file,
+            vkey=self.signer.vkeys[0],
+            trust=self.trust_document,
+            topic_views=TopicViews(
+                topic=lambda topic_id: mirror.topic_document(topic, topic_id),
+                messages=lambda topic_id, query: mirror.messages_document(topic, topic_id, query),
+                message=lambda topic_id, number: mirror.message_document(topic, topic_id, number),
+                message_at=lambda timestamp: mirror.message_at_document(topic, timestamp),
+                error=mirror.error_document,
+            ),
+            readiness=self.readiness,
+            metrics=telemetry.Metrics(self._metrics()).render,
+        )
+
+    def _api_services(self) -> Services:
+        from chargera.store.backup import archive
+
+        return Services(
+            database=self.database,
+            clock=self.clock,
+            entropy=self.entropy,
+            passwords=self.passwords,
+            control=self._control(),
+            is_connected=self.ocpp.commands.is_connected,
+            forget_stations=self.charging.forget,
+            receipt=self.receipt,
+            cdr_document=self.cdr,
+            decide_review=self.decide_review,
+            anchor_now=self.anchor_now,
+            advance_clock=self.advance_clock,
+            backup=lambda: archive(self.database, self.options.data_dir),
+            settings=lambda: configuration.shown(self.settings),
+            version=__version__,
+        )
+
+    def _page_services(self) -> PageServices:
+        limiter = GuessLimiter(GuessLimits(), time.monotonic)
+        return PageServices(
+            network=NetworkFacts(
+                self.settings.ledger.network,
+                self.settings.operator.id,
+                self.signer.vkeys,
+                self.options.simulated or self.settings.ledger.network == "embedded",
+            ),
+            database=self.database,
+            clock=self.clock,
+            feed=self.feed,
+            is_connected=self.ocpp.commands.is_connected,
+            control=self._control(),
+            sign_in=logins.SignIn(self.passwords, self.entropy, limiter),
+            link_secret=self._link_secret(),
+            receipt=self.receipt,
+            tlog_proof=self.tlog_proof,
+            trust=self.trust,
+            secure_cookies=False,
+        )
+
+    def _link_secret(self) -> bytes:
+        """The key of unguessable links, made at the first start."""
+        path = self.options.data_dir / "link.key"
+        if not path.exists():
+            _write_private(path, self.entropy.bytes(32).hex())
+        return bytes.fromhex(path.read_text())
+
+    def _metrics(self) -> list[telemetry.Description]:
+        return telemetry.server_metrics(
+            channel=self.ocpp.counters,
+            sequencer=lambda: self.sequencer.health,
+            anchoring=lambda: self.anchoring.health,
+            password_hashes=lambda: self.passwords.computed,
+            logins_refused=lambda: self.access.refused,
+            listeners=lambda: self.feed.listeners,
+            loop_failures=lambda: self.loops.failures,
+        )
+
+    # Loops -------------------------------------------------------------------------------------
+
+    def _loop(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
+        """Run `body` until the server stops; if it fails, say so and start it again."""
+
+        async def keep_running() -> None:
+            while True:
+                try:
+                    await body()
+                except Exception as error:
+                    _log.exception("loop %s failed", name)
+                    self.loops.failures[name] = self.loops.failures.get(name, 0) + 1
+                    self.loops.faults[name] = f"{type(error).__name__}: {error}"
+                    await asyncio.sleep(RESTART_PAUSE_S)
+
+        task = asyncio.create_task(keep_running(), name=name)
+
+        async def stop() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._stack.push_async_callback(stop)
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            await self._tick()
+            self.loops.faults.pop("ticks", None)
+            await asyncio.sleep(TICK_S)
+
+    async def _tick(self, *, settle: bool = False) -> None:
+        """Do what is due by the network's clock; with `settle` also what that makes due."""
+        async with self._turn:
+            if settle:
+                await self._bill_all()
+            await self.sequencer.tick()
+            await self.anchoring.tick()
+
+    async def _bill_for_ever(self) -> None:
+        while True:
+            await self._bill_all()
+            self.loops.faults.pop("billing", None)
+            await asyncio.sleep(BILL_POLL_S)
+
+    async def _bill_all(self) -> None:
+        while True:
+            async with self.database.work() as work:
+                told = await self.billing.bill_due(work)
+                await work.commit()
+            for event in told:
+                self.feed.publish(event)
+            if not told:
+                return
+
+    async def _save_clock_for_ever(self) -> None:
+        while True:
+            self._save_clock()
+            await asyncio.sleep(CLOCK_SAVE_S)
+
+    def _save_clock(self) -> None:
+        document = json.dumps({"now": records.time_text(self.clock.now())})
+        _write_private(self.options.data_dir / CLOCK_FILE, document)
+
+    async def stop(self) -> None:
+        """Stop accepting, finish what is in flight, leave no process behind."""
+        self._save_clock()
+        await self._stack.aclose()
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn without its own signal handlers: signals are the command's."""
+
+    def install_signal_handlers(self) -> None:
+        """Leave signals alone."""
+
+    def capture_signals(self) -> Any:
+        """Leave signals alone."""
+        from contextlib import nullcontext
+
+        return nullcontext()
+
+
+@asynccontextmanager
+async def running(options: ServeOptions, settings: Settings) -> AsyncIterator[Server]:
+    """A server that runs within the block."""
+    server = Server(options, settings)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise Refused(
+            f"cannot listen on {host}:{port}: {error}",
+            field="http_port",
+            remedy="choose another port, or 0 for any free one",
+        ) from error
+    return listener
+
+
+def _reporting(reason: Callable[[], str | None]) -> Callable[[], Awaitable[str | None]]:
+    async def probe() -> str | None:
+        return reason()
+
+    return probe
+
+
+def _saved_clock(data_dir: Path) -> datetime | None:
+    try:
+        document = json.loads((data_dir / CLOCK_FILE).read_text())
+        return records.time_value(document["now"], field="now")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replace a file that only we may read; a reader sees the old one or the new one whole."""
+    beside = path.with_name(path.name + ".new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    beside.replace(path)
