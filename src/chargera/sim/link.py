@@ -6,7 +6,7 @@ import logging
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
@@ -112,15 +112,16 @@ class Link:
         clock: StationClock,
         rng: Random,
         patience: Patience,
+        on_boot: Callable[[], Awaitable[None]],
     ) -> None:
+        """Prepare the line; `on_boot` is awaited after every accepted boot, before all else."""
         self.outbox = Outbox()
         self.booted = asyncio.Event()
-        """Set once the other side has accepted the station for the first time."""
+        """Set once the other side has accepted the station and knows its connectors."""
         self.identity = identity
         self.dropped = 0
         """Letters given up after the other side refused each repetition."""
-        self.on_boot: Callable[[], None] = lambda: None
-        """Called after every accepted boot, to tell the state of the connectors."""
+        self._on_boot = on_boot
         self._access = access
         self._dialect = dialect
         self._clock = clock
@@ -229,8 +230,8 @@ class Link:
     async def _speak(self, charge_point: Any) -> None:
         heartbeat_s = await self._boot(charge_point)
         self._charge_point = charge_point
+        await self._on_boot()
         self.booted.set()
-        self.on_boot()
         await asyncio.gather(self._beat(charge_point, heartbeat_s), self._send(charge_point))
 
     async def _boot(self, charge_point: Any) -> float:

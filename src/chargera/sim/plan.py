@@ -1,7 +1,7 @@
 """What a simulated driver does: when a car comes, how it draws power, when it leaves."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 
@@ -148,8 +148,3 @@ def busy_days(
                     evse=evse,
                 )
         day += 1
-
-
-def soon(session: PlannedSession, arrives_after: timedelta) -> PlannedSession:
-    """Return the same visit at another time."""
-    return replace(session, arrives_after=arrives_after)

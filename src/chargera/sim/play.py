@@ -33,6 +33,8 @@ class Script:
     """Where register and page counter of the meter outlive the process."""
     connectors: tuple[Connector, ...] = field(default=ONE_OUTLET)
     seed: str = ""
+    session_s: float = 4.0
+    """About how many real seconds a session takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ async def play(script: Script) -> Tally:
         sample_interval_s=SAMPLE_INTERVAL_S,
         register_wh=memory.register_wh,
         behind=past + timedelta(minutes=5) if plan else timedelta(0),
-        speed=past.total_seconds() / (4 + 4 * count),
+        speed=past.total_seconds() / (script.session_s * (count + 1)),
     )
     station = SimulatedStation(model, rng, meter)
     try:

@@ -142,8 +142,8 @@ class SimulatedStation:
             self.clock,
             rng,
             model.patience,
+            self._after_boot,
         )
-        self._link.on_boot = self._after_boot
         self._began_at = FIRST_TIME
         self._group = asyncio.TaskGroup()
         self._work: set[asyncio.Task[None]] = set()
@@ -439,12 +439,12 @@ class SimulatedStation:
         if (status := self._dialect.status(place.connector, state, at)) != before:
             await self._link.ask(status)
 
-    def _after_boot(self) -> None:
+    async def _after_boot(self) -> None:
         self.tally.boots += 1
-        now = self.clock.now()
-        self._start(
-            self._tell([self._dialect.status(p.connector, p.state, now) for p in self._places])
-        )
+        for place in self._places:
+            # Built when its turn comes: what it tells must not be older than what was told before.
+            now = self.clock.now()
+            await self._link.ask(self._dialect.status(place.connector, place.state, now))
 
     async def _tell(self, payloads: list[Payload]) -> None:
         for payload in payloads:
