@@ -231,11 +231,12 @@ class Cluster:
         with os.fdopen(self.open_log(), "rb") as log:
             return os.fstat(log.fileno()).st_size
 
-    def log_tail(self, since: int, size_max: int = 2000) -> str:
-        """Return what the log holds from byte `since` on, at most its last `size_max` bytes."""
+    def log_tail(self, since: int, lines_max: int = 5) -> str:
+        """Return the last `lines_max` lines of what the log holds from byte `since` on."""
         with os.fdopen(self.open_log(), "rb") as log:
-            log.seek(max(since, os.fstat(log.fileno()).st_size - size_max))
-            return log.read().decode(errors="replace").strip()
+            log.seek(max(since, os.fstat(log.fileno()).st_size - 400 * lines_max))
+            lines = log.read().decode(errors="replace").splitlines()
+        return "\n".join(lines[-lines_max:])
 
     def _initialise(self, programs: Programs, alive: int) -> None:
         path = self.path / "data.new"

@@ -64,7 +64,10 @@ def main(argv: Sequence[str]) -> None:
     # The interpreter ignores these two, and what is ignored stays ignored across exec.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    os.execv(argv[5], list(argv[5:]))  # noqa: S606 - no shell is wanted here
+    try:
+        os.execv(argv[5], list(argv[5:]))  # noqa: S606 - no shell is wanted here
+    except OSError as error:
+        sys.exit(f"cannot run {argv[5]}: {error.strerror}")
 
 
 def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
