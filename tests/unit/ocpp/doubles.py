@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
+
 from chargera.app.access import StationLogin
 from chargera.app.ports import Changes, ChannelWork, InboundCall, LiveEvent, MessageRow, NewEntry
 from chargera.domain.messages import (
@@ -28,6 +30,7 @@ from chargera.domain.messages import (
     UnservedCall,
 )
 from chargera.domain.station import OcppVersion
+from chargera.ocpp.connection import Exchange
 
 EPOCH = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 PASSWORD = "correct-horse-battery-staple"
@@ -214,3 +217,77 @@ class SilentLogger:
 
     def error(self, event: str, **fields: Any) -> None:
         self.lines.append((event, fields))
+
+
+class FakeSocket:
+    """The transport below the WebSocket library."""
+
+    def __init__(self) -> None:
+        self.reading = True
+        self.unsent_bytes = 0
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def is_reading(self) -> bool:
+        return self.reading
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent_bytes
+
+
+class FakeTransport:
+    """A WebSocket as the library shows it, without a network."""
+
+    def __init__(self) -> None:
+        self.underlying_transport = FakeSocket()
+        self.sent: list[Any] = []
+        self.pings = 0
+        self.closes: list[tuple[int, str]] = []
+        self.disconnects: list[bool] = []
+        self.close_handshake: Any = None
+
+    def send(self, msg_type: Any, message: bytes) -> None:
+        self.sent.append(orjson.loads(message))
+
+    def send_ping(self, message: bytes | None = None) -> None:
+        self.pings += 1
+
+    def send_close(self, code: Any, message: str | None = None) -> None:
+        self.closes.append((int(code), message or ""))
+
+    def disconnect(self, graceful: bool = True) -> None:
+        self.disconnects.append(graceful)
+
+
+class HeldGateway:
+    """Keeps exchanges until the test finishes them."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+        self.rows: list[MessageRow] = []
+
+    def submit(self, exchange: Exchange) -> None:
+        self.exchanges.append(exchange)
+
+    def record(self, row: MessageRow) -> None:
+        self.rows.append(row)
+
+    def finish(self, answer: bytes | None = None) -> Exchange:
+        exchange = self.exchanges.pop(0)
+        exchange.answer = answer or exchange.answer
+        exchange.connection.finish(exchange)
+        return exchange
+
+
+class Ticks:
+    """A monotonic clock that moves by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
