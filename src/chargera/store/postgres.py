@@ -37,7 +37,10 @@ DATABASE = "chargera"
 ROLE = "chargera"
 """Owner of the database, and no superuser: SQL that goes astray stays within it."""
 
-SOCKET_NAME = ".s.PGSQL.5432"
+PORT = 5432
+"""Only a part of the socket's name: nothing listens on a port."""
+
+SOCKET_NAME = f".s.PGSQL.{PORT}"
 SOCKET_PATH_MAX = 107
 """Bytes that a Unix socket's address holds (unix(7), without the closing zero)."""
 
@@ -141,8 +144,12 @@ class EmbeddedPostgres:
         return self.url()
 
     def url(self, database: str = DATABASE, role: str = ROLE) -> str:
-        """Return the URL of `database` for `role`: `postgresql://role@/database?host=...`."""
-        return f"postgresql://{role}@/{database}?host={quote(self._socket_folder(), safe='/')}"
+        """Return the URL of `database` for `role`: `postgresql://role@/database?host=...&port=5432`.
+
+        It names all that libpq would else take from the environment (PGHOST, PGPORT, PGUSER).
+        """
+        host = quote(self._socket_folder(), safe="/")
+        return f"postgresql://{role}@/{database}?host={host}&port={PORT}"
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Stop the server; return when it and all its children are gone.
@@ -152,6 +159,7 @@ class EmbeddedPostgres:
         """
         self._stopping.set()
         if self._supervisor is None:
+            self._settle()
             return
         waits = ((signal.SIGINT, timeout_s), (signal.SIGQUIT, IMMEDIATE_TIMEOUT_S))
         for request, wait_s in (*waits, (signal.SIGKILL, ORPHAN_TIMEOUT_S)):
@@ -161,8 +169,7 @@ class EmbeddedPostgres:
             if not self._supervisor.is_alive():
                 break
         self._resources.close()
-        if not self.finished.done():
-            self.finished.set_result(None)
+        self._settle()
 
     def wait_exit(self, timeout_s: float | None = None) -> None:
         """Wait until the server has ended for good.
@@ -213,6 +220,10 @@ class EmbeddedPostgres:
     def _abandon(self) -> None:
         self._stopping.set()
         self._resources.close()
+
+    def _settle(self) -> None:
+        if not self.finished.done():
+            self.finished.set_result(None)
 
     def _socket_folder(self) -> str:
         """Return the folder of the socket, by a name that fits into a socket's address.

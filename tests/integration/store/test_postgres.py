@@ -1,6 +1,7 @@
 """The embedded server lives exactly as long as its supervisor, as root and as anybody."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -120,6 +121,18 @@ def test_second_supervisor__is_refused_and_harms_nobody(place: Path, user: str) 
             assert second.process.wait() == 1
         keep(first.url, 1)
         assert first.terminate() == 0
+
+
+def test_environment_for_other_databases__does_not_mislead_us(place: Path) -> None:
+    misleading = {"PGHOST": "192.0.2.1", "PGPORT": "1", "PGUSER": "x", "PGDATA": "/nonexistent"}
+    environment = {**os.environ, **misleading, "PGDATABASE": "x", "LC_ALL": "xx_XX", "TZ": "x"}
+    with subprocess.Popen(
+        [sys.executable, SUPERVISOR, place], stdout=subprocess.PIPE, env=environment, text=True
+    ) as supervisor:
+        assert supervisor.stdout
+        assert "url" in json.loads(supervisor.stdout.readline())
+        supervisor.terminate()
+        assert supervisor.wait(10) == 0
 
 
 def test_ctrl_c__is_not_seen_by_the_server(place: Path) -> None:
@@ -262,6 +275,7 @@ def test_start_that_takes_too_long__is_given_up(place: Path) -> None:
 def test_stop__is_idempotent_and_a_server_starts_once(place: Path) -> None:
     server = EmbeddedPostgres(place)
     server.stop()
+    server.wait_exit(0)
     other = EmbeddedPostgres(place)
     other.start()
     with pytest.raises(Refused, match="started before"):
