@@ -44,6 +44,8 @@ class Csms:
     """How many transaction messages are answered with an error first."""
     silent: set[str] = field(default_factory=set)
     """Actions after which the connection is cut instead of answered, once each."""
+    broken: set[str] = field(default_factory=set)
+    """Actions that are always answered with an error."""
     ssl_context: ssl.SSLContext | None = None
     heard: list[Heard] = field(default_factory=list)
     stations: dict[str, Any] = field(default_factory=dict)
@@ -125,6 +127,8 @@ class Csms:
         if action in self.silent:
             self.silent.remove(action)
             await station._connection.close()
+        if action in self.broken:
+            raise RuntimeError("out of order")
         if self.errors and action in ("StartTransaction", "TransactionEvent"):
             self.errors -= 1
             raise RuntimeError("out of order")

@@ -16,8 +16,9 @@ class StationClock:
     accelerated one, 0 where time moves only as the answers say, None if that is still to be
     measured.
 
-    With `behind` the station lives that long before the network's time and catches up at `speed`
-    seconds in a real one, as a station does that was offline and now tells what happened.
+    With `behind` the station lives that long before the network's time, as one does that was
+    offline and now tells what happened: its time stands until `begin`, and then catches up at
+    `speed` seconds in a real one.
     """
 
     def __init__(
@@ -33,7 +34,8 @@ class StationClock:
         self._speed = speed
         self._monotonic = monotonic
         self._told = self._shown = self._own = FIRST_TIME
-        self._told_s = self._own_s = monotonic()
+        self._told_s = monotonic()
+        self._own_s: float | None = None
         self._is_behind = False
         self._moved = asyncio.Event()
 
@@ -42,7 +44,8 @@ class StationClock:
         now_s = self._monotonic()
         now = self._told + timedelta(seconds=(now_s - self._told_s) * (self.rate or 0.0))
         if self._is_behind:
-            own = self._own + timedelta(seconds=(now_s - self._own_s) * self._speed)
+            elapsed_s = 0.0 if self._own_s is None else now_s - self._own_s
+            own = self._own + timedelta(seconds=elapsed_s * self._speed)
             self._is_behind = own < now
             now = min(own, now)
         self._shown = max(self._shown, now)
@@ -56,10 +59,15 @@ class StationClock:
 
     def start_at(self, told: datetime) -> None:
         """Take over the time of the first answer after switching on."""
-        self._own, self._own_s = told - self._behind, self._monotonic()
+        self._own, self._own_s = told - self._behind, None
         self._is_behind = self._behind > timedelta(0)
         self._shown = self._own
         self.follow(told)
+
+    def begin(self) -> datetime:
+        """Let the time of a station that is behind run from now on; return its time."""
+        self._own_s = self._monotonic()
+        return self.now()
 
     def measure(self, earlier: datetime, later: datetime, between_s: float, *, fine: bool) -> None:
         """Set the rate from two answers that came `between_s` real seconds apart.

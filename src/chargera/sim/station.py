@@ -265,7 +265,7 @@ class SimulatedStation:
 
     async def _play(self, sessions: Iterable[PlannedSession], *, stay: bool) -> None:
         await self._link.booted.wait()
-        self._began_at = self.clock.now()
+        self._began_at = self.clock.begin()
         for session in sessions:
             await self.clock.sleep_until(self._began_at + session.arrives_after)
             self._receive(self._place_of(session), session, None, is_remote=False)

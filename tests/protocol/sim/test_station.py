@@ -523,3 +523,22 @@ async def test_signed_values(csms: Csms, version: OcppVersion, together: bool) -
         pages = verdict.last_pages
     assert pages == {"T": meter.page}
     assert unit.register_wh == 13_000
+
+
+@BOTH
+async def test_a_question_that_is_answered_with_an_error(csms: Csms, version: OcppVersion) -> None:
+    csms.broken = {"Authorize", "StatusNotification"}
+    tally = await station(csms, version).run([visit()])
+    assert (tally.ended, tally.refused) == (1, 0)
+
+
+async def test_a_password_that_is_refused_later_is_tried_again(csms: Csms) -> None:
+    unit = station(csms, V16)
+    async with running(unit):
+        await eventually(lambda: unit.is_online)
+        right, csms.password = csms.password, "changed-while-it-was-online"
+        unit.hang_up()
+        await eventually(lambda: not unit.is_online)
+        await asyncio.sleep(0.3)
+        csms.password = right
+        await csms.until("BootNotification", 2)

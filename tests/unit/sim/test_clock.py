@@ -59,13 +59,17 @@ def test_it_goes_back_only_when_it_is_told_for_the_first_time() -> None:
 def test_a_station_behind_catches_up_and_stays_there() -> None:
     clock, monotonic = clock_at(1.0, behind=timedelta(hours=1), speed=361.0)
     clock.start_at(NOON)
+    monotonic.now_s += 5
     assert clock.now() == NOON - timedelta(hours=1)
+    assert clock.begin() == NOON - timedelta(hours=1)
     monotonic.now_s += 5
     assert clock.now() == NOON - timedelta(hours=1) + timedelta(seconds=5 * 361)
     monotonic.now_s += 5
-    assert clock.now() == NOON + timedelta(seconds=10)
+    assert clock.now() == NOON - timedelta(hours=1) + timedelta(seconds=10 * 361)
     monotonic.now_s += 5
-    assert clock.now() == NOON + timedelta(seconds=15)
+    assert clock.now() == NOON + timedelta(seconds=20)
+    monotonic.now_s += 5
+    assert clock.now() == NOON + timedelta(seconds=25)
 
 
 @pytest.mark.parametrize(
