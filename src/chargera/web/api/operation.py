@@ -1,5 +1,7 @@
 """Routes of running an installation: who am I, overview, clock, settings, backup."""
 
+from collections.abc import AsyncIterator
+
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import Response, StreamingResponse
@@ -80,8 +82,16 @@ async def settings(call: ApiCall) -> Response:
 async def backup(call: LongCall) -> Response:
     """Stream an archive of everything that a restore needs; it holds secrets."""
     call.caller.require(Action.BACKUP_READ)
+    pieces = call.services.backup()
+    first = await anext(pieces)  # what fails, fails before the answer begins
     return StreamingResponse(
-        call.services.backup(),
+        _joined(first, pieces),
         media_type="application/x-tar",
         headers={"Cache-Control": "no-store"},
     )
+
+
+async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
