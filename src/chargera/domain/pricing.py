@@ -385,11 +385,11 @@ def _slices_of_session(plan: _Plan, session: MeteredSession, ended_at: datetime)
         energy_wh, duration_us = next_wh - wh, next_us - us
         if slices and state is state_before and rates == slices[-1].rates:
             before = slices.pop()
-            us = before.us
+            at = before.us
             energy_wh += before.quantities[ENERGY]
             duration_us += before.quantities[TIME] + before.quantities[PARKING]
         charging_us = duration_us if state is ChargingState.CHARGING else 0
-        slices.append(Slice(us, (0, energy_wh, charging_us, duration_us - charging_us), rates))
+        slices.append(Slice(at, (0, energy_wh, charging_us, duration_us - charging_us), rates))
         state_before = state
     return slices
 

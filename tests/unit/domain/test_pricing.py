@@ -545,28 +545,6 @@ def test_price_periods__impossible__refused_by_name(given, field):
     assert refused.value.field == field
 
 
-def test_price_periods__of_a_bill__make_the_same_bill():
-    rates = tariff(
-        element(price("ENERGY", "0.3", "21", 500), price("FLAT", "1"), max_kwh=Decimal(2)),
-        element(price("ENERGY", "0.4", "9", 300), price("PARKING_TIME", "2", step=900)),
-    )
-    start, end = "2026-01-05T10:00", "2026-01-05T12:00"
-    metered = session(start, end, (start, 0), ("2026-01-05T11:10", 3141), idle=["2026-01-05T11:23"])
-    bill = price_session(rates, metered)
-    given = []
-    for period in bill.periods:
-        used = {q.dimension: q.quantity for q in period.quantities}
-        given.append(
-            ChargingPeriod(
-                period.started_at,
-                used.get(Dimension.ENERGY, Fraction(0)) * 1000,
-                used.get(Dimension.TIME, Fraction(0)),
-                used.get(Dimension.PARKING_TIME, Fraction(0)),
-            )
-        )
-    assert periods(rates, *given) == bill
-
-
 def test_bill_as_json__any_bill__plain_values_of_the_documented_shape():
     rates = tariff(
         element(price("FLAT", "1", "9.0"), price("ENERGY", "0.3", "21", 500)),

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from chargera.domain.money import minor_digits
 from chargera.domain.pricing import (
+    ChargingPeriod,
     ChargingState,
     MeteredSession,
     RegisterValue,
     StateChange,
+    price_periods,
     price_session,
     running_cost,
 )
@@ -126,7 +128,7 @@ def sums(bill):
     return {(line.dimension.value, line.vat_rate): line.exact for line in bill.lines}
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tariff=tariffs, session=sessions())
 def test_a_bill__any_tariff_and_session__is_what_the_naive_pricer_says(tariff, session):
     bill = price_session(tariff, session)
@@ -136,7 +138,7 @@ def test_a_bill__any_tariff_and_session__is_what_the_naive_pricer_says(tariff, s
     assert (bill.net_minor, bill.vat_minor) == (naive.net_minor, naive.vat_minor)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(tariff=tariffs, session=sessions())
 def test_the_breakdown__any_bill__adds_up(tariff, session):
     bill = price_session(tariff, session)
@@ -175,3 +177,28 @@ def test_running_cost__any_moment__is_the_price_of_a_session_that_ends_there(
     )
 
     assert running_cost(tariff, live, now) == price_session(tariff, ended)
+
+
+@settings(max_examples=100, deadline=None)
+@given(tariff=tariffs, session=sessions())
+def test_price_periods__the_periods_of_any_bill__make_the_same_bill(tariff, session):
+    bill = price_session(tariff, session)
+    periods = []
+    for period in bill.periods:
+        used = {q.dimension: q.quantity for q in period.quantities}
+        periods.append(
+            ChargingPeriod(
+                period.started_at,
+                used.get(Dimension.ENERGY, Fraction(0)) * 1000,
+                used.get(Dimension.TIME, Fraction(0)),
+                used.get(Dimension.PARKING_TIME, Fraction(0)),
+            )
+        )
+    again = price_periods(
+        tariff,
+        periods,
+        started_at=session.started_at,
+        ended_at=session.ended_at,
+        time_zone=session.time_zone,
+    )
+    assert again == bill
