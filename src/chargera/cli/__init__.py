@@ -1,1 +1,116 @@
-"""The command line: clients of the REST API, one module a noun."""
+"""The command line: clients of the REST API, one module a noun.
+
+Modules import only what printing help needs; what is heavy is imported by the command that uses
+it, so that `chargera --help` is there at once.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.exceptions import TyperException
+
+from chargera import __version__
+from chargera.cli import (
+    clock,
+    demo,
+    doctor,
+    log,
+    login,
+    operation,
+    output,
+    serve,
+    session,
+    sim,
+    station,
+    tariff,
+    token,
+    verify,
+)
+from chargera.domain.errors import ChargEraError, Unreadable, exit_code
+
+USAGE = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="chargera",
+    help="An EV-charging network whose every step can be checked by a stranger.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 refused or invalid, 2 usage or unreadable input,"
+    " 3 could not be determined.",
+)
+app.command()(serve.serve)
+app.command()(demo.demo)
+for _noun in (
+    station.app,
+    token.app,
+    login.app,
+    login.keys,
+    tariff.app,
+    session.app,
+    log.app,
+    log.anchors,
+    clock.app,
+    sim.app,
+    operation.settings_app,
+):
+    app.add_typer(_noun)
+app.command()(verify.verify)
+app.command("verify-meter")(verify.verify_meter)
+app.command()(doctor.doctor)
+app.command()(operation.backup)
+app.command()(operation.restore)
+app.command()(operation.openapi)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _chargera(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """An EV-charging network whose every step can be checked by a stranger."""
+
+
+def main() -> None:
+    """Run the command that the arguments name, and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code; errors are printed, never raised."""
+    as_json = "--json" in arguments
+    try:
+        result = app(list(arguments), prog_name="chargera", standalone_mode=False)
+    except ChargEraError as error:
+        output.show_error(error, as_json)
+        return exit_code(error)
+    except TyperException as error:
+        return _usage(error, as_json)
+    except BrokenPipeError:
+        # Whoever read us has had enough; what is still buffered must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def _usage(error: TyperException, as_json: bool) -> int:
+    """Say how the command is used."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "chargera"
+    message = error.format_message()
+    if not message.strip() or message.startswith("Usage:"):
+        print(message, file=sys.stderr)  # a noun without a verb: its help
+        return USAGE
+    output.show_error(Unreadable(message, remedy=f"{path} --help"), as_json)
+    return USAGE

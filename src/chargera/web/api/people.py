@@ -137,10 +137,12 @@ async def import_id_tokens(call: ApiCall) -> Response:
 @router.post("/id-tokens/erase", tags=["identifiers"], responses=answers(id_tokens.Erased))
 async def erase_id_token(call: ApiCall, body: EraseBody) -> Response:
     """Forget a person's identifier everywhere; the log goes on verifying."""
-    erased = await id_tokens.erase_id_token(
-        call.work, call.caller, body.id_token, reason=body.reason, now=call.now
+    return await call.created(
+        lambda: id_tokens.erase_id_token(
+            call.work, call.caller, body.id_token, reason=body.reason, now=call.now
+        ),
+        status=200,
     )
-    return await call.changed(erased)
 
 
 def _shape(id_token: NewIdToken) -> dict[str, object]:

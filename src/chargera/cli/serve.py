@@ -1,0 +1,109 @@
+"""`chargera serve`: the server, until it is told to stop."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
+from chargera.cli.output import note
+from chargera.domain.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from chargera.bootstrap import ServeOptions
+    from chargera.settings import Settings
+
+Port = Annotated[int, typer.Option(min=0, max=65_535)]
+
+
+def serve(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    http_port: Annotated[
+        int, typer.Option("--http-port", min=0, max=65_535, help="0: any free one.")
+    ] = 8080,
+    ocpp_port: Annotated[
+        int, typer.Option("--ocpp-port", min=0, max=65_535, help="0: any free one.")
+    ] = 9000,
+    ocpp_tls_port: Annotated[
+        int | None,
+        typer.Option("--ocpp-tls-port", min=0, max=65_535, help="OCPP over TLS, profile 2."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", help="Its certificate; without one a test CA's.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", help="The certificate's key.")
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    clock: Annotated[
+        Literal["system", "manual"],
+        typer.Option("--clock", help="manual: it moves by `clock advance` alone."),
+    ] = "system",
+    clock_rate: Annotated[
+        float, typer.Option("--clock-rate", help="Network seconds in a real one.")
+    ] = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Run the server; prints one line of JSON when all is up. SIGTERM stops it."""
+    if (tls_cert is None) != (tls_key is None):
+        raise InvalidInput(
+            "a certificate and its key belong together",
+            field="tls_key" if tls_key is None else "tls_cert",
+            remedy="give --tls-cert and --tls-key, or neither",
+        )
+    from chargera import settings, telemetry
+    from chargera.bootstrap import ServeOptions
+
+    telemetry.configure_logging()
+    options = ServeOptions(
+        data_dir=data_dir,
+        http_port=http_port,
+        ocpp_port=ocpp_port,
+        ocpp_tls_port=ocpp_tls_port,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        manual_clock=clock == "manual",
+        clock_rate=clock_rate,
+        host=host,
+    )
+    configured = settings.load(data_dir, os.environ)
+    asyncio.run(until_stopped(lambda stop: _serve(options, configured, stop)))
+
+
+async def _serve(options: "ServeOptions", configured: "Settings", stop: asyncio.Event) -> None:
+    from chargera.bootstrap import running
+
+    async with running(options, configured) as server:
+        if server.operator_password is not None:
+            note(
+                "first start: sign in as `operator` with the password"
+                f" {server.operator_password} (shown once)"
+            )
+        print(json.dumps(server.ready_line), flush=True)
+        await stop.wait()
+
+
+async def until_stopped(body: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run `body`; SIGTERM and SIGINT set its event, a second one cancels what is left of it."""
+    stop = asyncio.Event()
+    task = asyncio.ensure_future(body(stop))
+
+    def told_to_stop() -> None:
+        if stop.is_set():
+            task.cancel()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_stop)
+    waiting = asyncio.ensure_future(stop.wait())
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        await task
+    waiting.cancel()

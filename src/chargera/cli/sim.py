@@ -1,0 +1,97 @@
+"""`chargera sim`: stations in software, speaking real OCPP as a stranger would."""
+
+import asyncio
+import contextlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chargera.cli.files import read_bytes
+from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, noun
+from chargera.cli.output import show
+from chargera.cli.serve import until_stopped
+from chargera.domain.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from chargera.sim.play import Script
+    from chargera.sim.station import Tally
+
+app = noun("sim", "Simulated stations.")
+
+
+@app.callback()
+def _sim() -> None:
+    """Simulated stations."""
+
+
+@app.command()
+def station(
+    url: Annotated[str, typer.Option("--url", help="ws:// or wss://, without the station's id.")],
+    station_id: Annotated[str, typer.Option("--id")],
+    password: Annotated[str, typer.Option("--password")],
+    ocpp: Annotated[str, typer.Option("--ocpp", help="1.6 or 2.0.1")],
+    sessions: Annotated[
+        int | None, typer.Option("--sessions", min=0, help="How many; none: stay and obey.")
+    ] = None,
+    meter_key: Annotated[
+        Path | None, typer.Option("--meter-key", help="PKCS8 key: the meter signs its values.")
+    ] = None,
+    id_token: Annotated[
+        str | None, typer.Option("--id-token", help="Who charges; default SIM-DRIVER.")
+    ] = None,
+    evse: Annotated[
+        str, typer.Option("--evse", help="N:TYPE:WATTS,... as registered.")
+    ] = "1:type2:22000",
+    ca_file: Annotated[
+        Path | None, typer.Option("--ca-file", help="Authority of the server's certificate.")
+    ] = None,
+    memory: Annotated[
+        Path | None, typer.Option("--memory", help="File that keeps register and page count.")
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Run one software station: a number of sessions, or until it is stopped."""
+    from chargera.domain.station import OcppVersion, parse_evses
+    from chargera.sim.link import Access
+    from chargera.sim.play import ID_TOKEN, Script
+
+    if ocpp not in tuple(OcppVersion):
+        raise InvalidInput(
+            f"'{ocpp[:16]}' is not a version that the station speaks",
+            field="ocpp",
+            remedy=f"use one of {', '.join(OcppVersion)}",
+        )
+    script = Script(
+        Access(url, station_id, password, None if ca_file is None else str(ca_file)),
+        OcppVersion(ocpp),
+        sessions,
+        id_token=id_token or ID_TOKEN,
+        meter_pem=None if meter_key is None else read_bytes(meter_key),
+        memory_file=memory,
+        connectors=parse_evses(evse),
+    )
+    tally = asyncio.run(_played(script))
+    show(asdict(tally), as_json)
+
+
+async def _played(script: "Script") -> "Tally":
+    """Play until the end or until a signal, and return what was done."""
+    from chargera.sim.play import play
+    from chargera.sim.station import Tally
+
+    done: list[Tally] = []
+
+    async def body(stop: asyncio.Event) -> None:
+        running = asyncio.ensure_future(play(script))
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            done.append(await running)
+
+    await until_stopped(body)
+    return done[0] if done else Tally()

@@ -1,0 +1,169 @@
+"""`chargera station`: register, list, show, price and command charging stations."""
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from chargera.cli.client import Server
+from chargera.cli.files import read_bytes
+from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Limit, noun
+from chargera.cli.output import note, show, table
+from chargera.domain.errors import InvalidInput
+
+app = noun("station", "Charging stations: register, list, show, price, command.")
+
+StationId = Annotated[str, typer.Argument(metavar="STATION", help="The station's id.")]
+
+
+@app.command()
+def register(
+    station_id: Annotated[str, typer.Option("--id", help="Its identity: the end of its URL.")],
+    manufacturer: Annotated[str, typer.Option("--manufacturer")],
+    model: Annotated[str, typer.Option("--model")],
+    serial: Annotated[str, typer.Option("--serial", help="Its serial number.")],
+    lat: Annotated[str, typer.Option("--lat", help="Latitude in decimal degrees.")],
+    lon: Annotated[str, typer.Option("--lon", help="Longitude in decimal degrees.")],
+    evse: Annotated[str, typer.Option("--evse", help='N:TYPE:WATTS,... "1:type2:22000".')],
+    profile: Annotated[int, typer.Option("--profile", help="OCPP security profile: 1, 2, 3.")],
+    time_zone: Annotated[str, typer.Option("--time-zone", help="IANA name.")] = "UTC",
+    ocpp: Annotated[str, typer.Option("--ocpp", help="Versions it may speak.")] = "1.6,2.0.1",
+    allow_plain: Annotated[
+        bool, typer.Option("--allow-plain", help="Let it send its password without TLS.")
+    ] = False,
+    meter_key: Annotated[
+        Path | None, typer.Option("--meter-key", help="Public key of its signing meter.")
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Login of its host.")] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Register a station; its password is shown once. The same facts again change nothing."""
+    body = {
+        "station_id": station_id,
+        "manufacturer": manufacturer,
+        "model": model,
+        "serial_number": serial,
+        "latitude": lat,
+        "longitude": lon,
+        "evse": evse,
+        "profile": profile,
+        "time_zone": time_zone,
+        "ocpp": [version.strip() for version in ocpp.split(",")],
+        "allow_plain": allow_plain,
+        "meter_key": None if meter_key is None else _key_text(meter_key),
+        "host": host,
+    }
+    registered = Server(data_dir).post("/stations", body)
+    show(registered, as_json)
+    if registered["password"] is None:
+        note(
+            "It was registered before. For a new password: chargera station password " + station_id
+        )
+
+
+@app.command("list")
+def list_(
+    data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False, limit: Limit = None
+) -> None:
+    """List the stations."""
+    rows = Server(data_dir).rows("/stations", limit, "after")
+    columns = ["station_id", "connected", "ocpp_version", "tariff_id", "open_sessions", "power_w"]
+    show(rows, as_json, table(rows, columns))
+
+
+@app.command("show")
+def show_(
+    station_id: StationId, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False
+) -> None:
+    """Show one station."""
+    show(Server(data_dir).get(_path(station_id)), as_json)
+
+
+@app.command()
+def password(
+    station_id: StationId,
+    set_: Annotated[
+        str | None, typer.Option("--set", help="20 to 40 characters; else one is generated.")
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Replace a station's password; the new one is shown once."""
+    show(Server(data_dir).post(f"{_path(station_id)}/password", {"password": set_}), as_json)
+
+
+@app.command()
+def tariff(
+    station_id: StationId,
+    tariff_id: Annotated[str, typer.Argument(metavar="TARIFF_ID")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """From now on price the station's new sessions by this tariff."""
+    show(Server(data_dir).put(f"{_path(station_id)}/tariff", {"tariff_id": tariff_id}), as_json)
+
+
+@app.command()
+def messages(
+    station_id: StationId,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+    limit: Limit = None,
+) -> None:
+    """List the exchanges with a station, newest first."""
+    rows = Server(data_dir).rows(f"{_path(station_id)}/messages", limit, "before")
+    show(rows, as_json, table(rows, ["received_at", "inbound", "action", "outcome", "frame"]))
+
+
+@app.command()
+def command(
+    station_id: StationId,
+    name: Annotated[
+        str,
+        typer.Argument(metavar="COMMAND", help="remote-start, remote-stop, reset, trigger, unlock"),
+    ],
+    message: Annotated[
+        str | None, typer.Argument(metavar="[MESSAGE]", help="What `trigger` asks for.")
+    ] = None,
+    evse: Annotated[int | None, typer.Option("--evse")] = None,
+    connector: Annotated[int | None, typer.Option("--connector")] = None,
+    id_token: Annotated[str | None, typer.Option("--id-token", help="Who starts.")] = None,
+    session: Annotated[str | None, typer.Option("--session", help="What to stop.")] = None,
+    hard: Annotated[bool, typer.Option("--hard", help="Reset without waiting.")] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Send a command and print the station's answer.
+
+    Exit 0: accepted, 1: the station refused, 3: it gave no answer.
+    """
+    if message is not None and name != "trigger":
+        raise InvalidInput(f"{name} takes no message", field="message", remedy="leave it out")
+    body = {
+        "command": name,
+        "evse": evse,
+        "connector": connector,
+        "id_token": id_token,
+        "session_id": session,
+        "hard": hard,
+        "message": message,
+    }
+    view = Server(data_dir).post(f"{_path(station_id)}/commands", body, timeout_s=120.0)
+    answer = {name: view[name] for name in ("accepted", "answer", "session_id", "command_id")}
+    show(answer, as_json)
+    raise typer.Exit({True: 0, False: 1, None: 3}[view["accepted"]])
+
+
+def _path(station_id: str) -> str:
+    return f"/stations/{quote(station_id, safe='')}"
+
+
+def _key_text(path: Path) -> str:
+    """Return a key file as text; binary DER as hex."""
+    data = read_bytes(path)
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError:
+        return data.hex()

@@ -1,0 +1,158 @@
+"""`chargera verify` and `chargera verify-meter`: what a stranger checks, without any server."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chargera.cli.files import read_bytes
+from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
+from chargera.cli.output import show
+from chargera.domain.errors import ChargEraError, InvalidInput, Undetermined, Unreadable
+
+if TYPE_CHECKING:
+    from chargera.proofs.receipt import MirrorAnswer
+    from chargera.proofs.trust import Trust
+
+MIRROR = "mirror:"
+DOCUMENT_BYTES_MAX = 16 * 2**20
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="The receipt.")],
+    trust: Annotated[
+        Path | None, typer.Option("--trust", help="deployment.json from a place that you trust.")
+    ] = None,
+    log_key: Annotated[
+        str | None, typer.Option("--log-key", help="Verifier key of the log alone.")
+    ] = None,
+    old_checkpoint: Annotated[
+        Path | None, typer.Option("--old-checkpoint", help="A head that you kept.")
+    ] = None,
+    anchors: Annotated[
+        list[str] | None,
+        typer.Option("--anchors", help="FILE of topic messages, or mirror:URL; may be repeated."),
+    ] = None,
+    rpc: Annotated[
+        str | None, typer.Option("--rpc", help="A chain's RPC, once sessions are settled there.")
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Check a receipt, every byte of it.
+
+    Exit 0: every step that was asked is ok, 1: invalid, 2: unreadable, 3: could not be
+    determined (no trusted key given, not anchored yet, a source lags or is silent).
+    """
+    from chargera.proofs.receipt import verify_receipt
+
+    if trust is not None and log_key is not None:
+        raise InvalidInput(
+            "--trust and --log-key exclude each other", field="log_key", remedy="give one of them"
+        )
+    data = read_bytes(file, DOCUMENT_BYTES_MAX + 1)
+    verdict = verify_receipt(
+        data,
+        _trust(trust, log_key),
+        old_checkpoint=None if old_checkpoint is None else read_bytes(old_checkpoint),
+        mirrors=None if anchors is None else _mirrors(anchors, data),
+    )
+    document = verdict.as_dict()
+    show(document, as_json, steps_text(document))
+    raise typer.Exit(verdict.exit_code)
+
+
+def verify_meter(
+    file: Annotated[Path, typer.Argument(help="One OCMF string, or begin and end on two lines.")],
+    key: Annotated[Path, typer.Option("--key", help="The meter's public key.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Check signed meter values; exits as `verify`, 3 for a curve that is not supported."""
+    from chargera.proofs.meter_checks import verify_meter_file
+
+    document, exit_code = verify_meter_file(
+        read_bytes(file, DOCUMENT_BYTES_MAX), read_bytes(key, DOCUMENT_BYTES_MAX)
+    )
+    show(document, as_json, steps_text(document))
+    raise typer.Exit(exit_code)
+
+
+def steps_text(document: dict[str, Any]) -> str:
+    """Render the steps of a verdict for people."""
+    marks = {"ok": "ok     ", "failed": "FAILED ", "pending": "pending", "not_asked": "-      "}
+    lines = [f"{marks[s['status']]}  {s['step']:<18} {s['detail']}" for s in document["steps"]]
+    pending = any(step["status"] == "pending" for step in document["steps"])
+    if document["failed_step"]:
+        result = f"INVALID: {document['failed_step']}"
+    elif document["valid"]:
+        result = "valid"
+    else:
+        result = "not determined" if pending else "not valid"
+    return "\n".join([*lines, result])
+
+
+def _trust(path: Path | None, log_key: str | None) -> "Trust | None":
+    from chargera.proofs.trust import parse_trust, trust_of_key
+
+    if log_key is not None:
+        return trust_of_key(log_key)
+    return None if path is None else parse_trust(_json(path))
+
+
+def _mirrors(sources: Sequence[str], receipt: bytes) -> "list[MirrorAnswer]":
+    return [
+        _ask(source.removeprefix(MIRROR), receipt)
+        if source.startswith(MIRROR)
+        else _saved(Path(source))
+        for source in sources
+    ]
+
+
+def _ask(url: str, receipt: bytes) -> "MirrorAnswer":
+    """Ask a mirror for the messages that the receipt names; silence is an answer too."""
+    import httpx2
+
+    from chargera.ledger.mirror_client import MirrorClient
+    from chargera.proofs.receipt import MirrorAnswer, parse_receipt
+
+    try:
+        anchor = parse_receipt(receipt).anchor
+    except (ChargEraError, RecursionError):
+        return MirrorAnswer(url, ())  # `verify_receipt` says what is wrong with it
+    if anchor is None:
+        return MirrorAnswer(url, ())
+    with httpx2.Client(trust_env=False) as client:
+        try:
+            mirror = MirrorClient(url, client)
+            first = max(1, anchor.sequence_number - 1)
+            found = mirror.messages(anchor.topic_id, first)
+        except (Undetermined, Unreadable) as error:
+            return MirrorAnswer(url, None, error.message)
+        except ChargEraError as error:
+            return MirrorAnswer(url, (), error.message)
+    return MirrorAnswer(url, found)
+
+
+def _saved(path: Path) -> "MirrorAnswer":
+    """Read messages that a mirror once answered with: a page, or a list of pages or rows."""
+    from chargera.proofs.anchor import parse_mirror_page, parse_mirror_row
+    from chargera.proofs.receipt import MirrorAnswer
+
+    document = _json(path)
+    found = []
+    for part in document if isinstance(document, list) else [document]:
+        if isinstance(part, dict) and "messages" in part:
+            found += parse_mirror_page(part)[0]
+        else:
+            found.append(parse_mirror_row(part))
+    return MirrorAnswer(str(path), found)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(read_bytes(path, DOCUMENT_BYTES_MAX))
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"{path} is not JSON: {error}", field="file") from error
