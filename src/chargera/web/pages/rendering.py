@@ -1,0 +1,181 @@
+"""From a template and values to a response: one environment, one context for every page.
+
+Every page carries the same strict Content-Security-Policy: no inline script or style, nothing
+from another host, no framing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from chargera.app.permissions import Action, Caller
+from chargera.web.assets import Assets
+from chargera.web.auth import Identity
+from chargera.web.catalogue import Texts, choose_language, load_texts
+from chargera.web.pages.formats import Formats
+from chargera.web.pages.services import NetworkFacts
+
+CSP = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+
+SECURITY_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": CSP,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+"""Of every page. No other host sees an address: the link of a session is a secret."""
+
+APPEARANCE_COOKIE = "chargera_appearance"
+APPEARANCES = ("auto", "light", "dark")
+
+MENU = (
+    ("overview", "/", None),
+    ("stations", "/stations", None),
+    ("sessions", "/sessions", Action.SESSIONS_READ),
+    ("tariffs", "/tariffs", None),
+    ("id_tokens", "/id-tokens", Action.ID_TOKENS_READ),
+    ("log", "/log", None),
+    ("verify", "/verify", None),
+)
+"""Key, address, and what a viewer must be allowed to see the item."""
+
+
+Values = Mapping[str, Any]
+"""What a template is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class MenuItem:
+    """One item of the main menu."""
+
+    key: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Who looks, in which language, from where: what every template may use."""
+
+    viewer: Caller
+    csrf: str
+    texts: Texts
+    formats: Formats
+    appearance: str
+    path: str
+    """Of this page with its query, for forms that come back to it."""
+
+    @classmethod
+    def of(cls, request: Request, identity: Identity) -> "View":
+        """Return the view of a request."""
+        texts = load_texts(choose_language(request.headers.get("accept-language", "")))
+        chosen = request.cookies.get(APPEARANCE_COOKIE, "")
+        query = f"?{request.url.query}" if request.url.query else ""
+        return cls(
+            viewer=identity.caller,
+            csrf=identity.csrf or "",
+            texts=texts,
+            formats=Formats(texts.locale),
+            appearance=chosen if chosen in APPEARANCES else APPEARANCES[0],
+            path=request.url.path + query,
+        )
+
+    @property
+    def menu(self) -> list[MenuItem]:
+        """The menu that this viewer has."""
+        return [
+            MenuItem(key, href)
+            for key, href, needed in MENU
+            if needed is None or self.viewer.may(needed)
+        ]
+
+
+class Renderer:
+    """Renders pages and fragments of pages."""
+
+    def __init__(self, network: NetworkFacts, assets: Assets) -> None:
+        """Render for this network; templates are those of the package."""
+        self._environment = Environment(
+            loader=PackageLoader("chargera.web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.globals |= {"asset": assets.url, "network": network}
+        self._environment.filters |= FILTERS
+
+    def page(
+        self, view: View, template: str, here: str, values: Values, status: int = 200
+    ) -> HTMLResponse:
+        """Return a page; `here` is the menu item that it belongs to."""
+        framed = {"here": here, "menu": view.menu, "next_url": view.path, **values}
+        text = self.fragment(view, template, framed)
+        return HTMLResponse(text, status, headers=dict(SECURITY_HEADERS))
+
+    def fragment(self, view: View, template: str, values: Values) -> str:
+        """Return the text of one template."""
+        common = {
+            "t": view.texts,
+            "formats": view.formats,
+            "viewer": view.viewer,
+            "csrf_value": view.csrf,
+            "appearance": view.appearance,
+            "path": view.path,
+        }
+        return self._environment.get_template(template).render(common | dict(values))
+
+
+# Filters: `{{ row.energy_wh | energy }}` -------------------------------------------------------
+
+
+def _formats(context: Context) -> Formats:
+    formats = context["formats"]
+    assert isinstance(formats, Formats), "every template is rendered with formats"
+    return formats
+
+
+def _filter(name: str) -> Callable[..., str]:
+    """Return a filter that writes a value as the method of `Formats` of that name does."""
+
+    @pass_context
+    def write(context: Context, value: object, *more: object) -> str:
+        text: str = getattr(_formats(context), name)(value, *more)
+        return text
+
+    return write
+
+
+@pass_context
+def _measure(context: Context, value: int | None, unit: str) -> str:
+    """Write a value as the filter `unit` does; a dash where there is none."""
+    if value is None:
+        return Markup("<span aria-hidden=true>–</span>")
+    text: str = getattr(_formats(context), unit)(value)
+    return text
+
+
+_WRITERS = ("ago", "energy", "money", "number", "power", "power_max", "price", "time")
+FILTERS: dict[str, Callable[..., str]] = {
+    **{name: _filter(name) for name in _WRITERS},
+    "measure": _measure,
+}

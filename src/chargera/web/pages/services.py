@@ -1,0 +1,48 @@
+"""What the pages are wired with: the use cases of `app` that need more than a unit of work."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from chargera.app.admin_ports import AdminDatabase, IsConnected
+from chargera.app.commands import StationControl
+from chargera.app.logins import SignIn
+from chargera.app.ports import Clock, Feed
+from chargera.proofs.trust import Trust
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFacts:
+    """What every page says of the network that it belongs to."""
+
+    name: str
+    operator_id: str
+    vkeys: tuple[str, ...]
+    """Verifier keys of the log, the present one first."""
+    simulated: bool
+    """Stations, drivers or the ledger are software, and every page says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageServices:
+    """Everything that pages call; bootstrap makes it, tests make a small one."""
+
+    network: NetworkFacts
+    database: AdminDatabase
+    clock: Clock
+    feed: Feed
+    is_connected: IsConnected
+    control: StationControl
+    sign_in: SignIn
+    link_secret: bytes
+    """Makes and checks the unguessable links of sessions."""
+    receipt: Callable[[str], Awaitable[bytes]]
+    """The receipt of a billed session; its caller has checked who may read it.
+
+    Raises NotFound, Conflict without a bill, Refused after erasure.
+    """
+    tlog_proof: Callable[[int], Awaitable[bytes]]
+    """The proof of an entry under the newest head; NotFound until a head covers it."""
+    trust: Callable[[], Awaitable[Trust]]
+    """This network's own trust file, for its own receipts."""
+    secure_cookies: bool
+    """Served over TLS: cookies are never sent without."""

@@ -1,0 +1,361 @@
+"""One charging session: live while it runs, afterwards its bill and its proof, step by step."""
+
+import asyncio
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chargera.app.admin_ports import SessionFilter
+from chargera.app.registry import show_station
+from chargera.app.sessions import is_link_key, list_sessions, show_session
+from chargera.app.views import CdrView, ReadingView, SessionView
+from chargera.domain.errors import Conflict, NotFound, Refused
+from chargera.proofs.receipt import parse_receipt, verify_receipt
+from chargera.proofs.records import time_text
+from chargera.web.live import Fragment
+from chargera.web.pages.charts import Chart, Point, draw_chart
+from chargera.web.pages.facts import Fact, exact
+from chargera.web.pages.proof_line import ProofLine, ProofWords
+from chargera.web.pages.rendering import View
+from chargera.web.pages.site import Site, Values, Visit
+
+SESSIONS_A_PAGE = 50
+
+FRAGMENTS = (
+    Fragment("session-now", "live/session_now.html"),
+    Fragment("session-charts", "live/session_charts.html"),
+    Fragment("session-bill", "live/session_bill.html"),
+    Fragment("session-proof", "live/session_proof.html"),
+)
+
+CSV_COLUMNS = (
+    "n",
+    "at",
+    "received_at",
+    "kind",
+    "context",
+    "seq_no",
+    "register_wh",
+    "power_w",
+    "charging",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BillLine:
+    """A line of the bill; `how` says how much of what."""
+
+    dimension: str
+    how: Markup
+    minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodLine:
+    """What one dimension cost in one stretch of time, before VAT and rounding."""
+
+    started_at: datetime
+    dimension: str
+    measured: str
+    exact: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """A bill as it is shown; `cdr_id` None: what it would be if the session ended now."""
+
+    currency: str
+    lines: tuple[BillLine, ...]
+    periods: tuple[PeriodLine, ...]
+    net_minor: int
+    vat_minor: int
+    gross_minor: int
+    cdr_id: str | None = None
+    tariff_id: str | None = None
+    tariff_version: int | None = None
+    credits: tuple[CdrView, ...] = ()
+
+    @property
+    def is_final(self) -> bool:
+        """It is a CDR."""
+        return self.cdr_id is not None
+
+
+async def show_sessions(site: Site, request: Request) -> Response:
+    """Answer `/sessions`: those that the viewer sees, newest first."""
+    query = request.query_params
+    wanted = SessionFilter(
+        station_id=query.get("station") or None,
+        state=query.get("state") or None,
+        before=query.get("before"),
+        limit=SESSIONS_A_PAGE,
+    )
+    async with site.visit(request) as visit:
+        rows = await list_sessions(visit.work, visit.viewer, wanted)
+        older = None
+        if len(rows) == SESSIONS_A_PAGE:
+            chosen = {"station": wanted.station_id, "state": wanted.state}
+            kept = {name: value for name, value in chosen.items() if value}
+            older = f"/sessions?{urlencode(kept | {'before': rows[-1].session_id})}"
+        filters = {"station": wanted.station_id, "state": wanted.state}
+        values = {"rows": rows, "next_page": older, "filter": filters}
+        return site.page(visit, "sessions.html", "sessions", values)
+
+
+async def show_one_session(site: Site, request: Request) -> Response:
+    """Answer `/session/{session_id}`."""
+    session_id = request.path_params["session_id"]
+    key = request.query_params.get("key")
+    async with site.visit(request) as visit:
+        values = dict(await gather_session(site, visit, session_id, key))
+        live_url = f"/live/session/{session_id}{_key_query(key)}"
+        values |= {
+            "facts": session_facts(visit.view, values["view"]),
+            "live_url": live_url,
+            "next_url": visit.view.path,
+        }
+        return site.page(visit, "session.html", "sessions", values)
+
+
+async def gather_session(site: Site, visit: Visit, session_id: str, key: str | None) -> Values:
+    """Return what the live fragments of a session show."""
+    view = await _session(site, visit, session_id, key)
+    row, query = view.session, _key_query(key)
+    receipt = await _receipt(site, view)
+    bill = _bill(visit.view, view)
+    is_final = bill is not None and bill.is_final
+    api = f"/api/v1/sessions/{session_id}"
+    now = site.services.clock.now()
+    return {
+        "view": view,
+        "row": row,
+        "phase": _phase(view),
+        "lasted": visit.view.formats.duration((row.ended_at or now) - row.started_at),
+        "said": _said(visit.view, view),
+        "power_chart": power_chart(view.readings),
+        "energy_chart": energy_chart(view.readings),
+        "bill": bill,
+        "proof": await _proof(site, visit, view, receipt),
+        "receipt_url": f"{api}/receipt{query}" if is_final and receipt else None,
+        "cdr_url": f"{api}/cdr{query}",
+        "csv_url": f"/session/{session_id}/readings.csv{query}",
+        "json_url": f"{api}{query}",
+    }
+
+
+async def download_readings(site: Site, request: Request) -> Response:
+    """Answer `/session/{session_id}/readings.csv`: everything that the charts show."""
+    session_id = request.path_params["session_id"]
+    async with site.visit(request) as visit:
+        view = await _session(site, visit, session_id, request.query_params.get("key"))
+    name = f'attachment; filename="session-{quote(session_id, safe="")}.csv"'
+    return Response(
+        readings_csv(view.readings),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": name, "Cache-Control": "no-store"},
+    )
+
+
+def readings_csv(readings: Sequence[ReadingView]) -> str:
+    """Return the readings in the order of their arrival, one a line."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")  # RFC 4180
+    writer.writerow(CSV_COLUMNS)
+    for reading in readings:
+        values = [getattr(reading, column) for column in CSV_COLUMNS]
+        writer.writerow([time_text(v) if isinstance(v, datetime) else v for v in values])
+    return text.getvalue()
+
+
+def power_chart(readings: Sequence[ReadingView]) -> Chart | None:
+    """Return the power over the session's time; what was reported holds until the next value."""
+    return draw_chart(_series(readings, "power_w"), "steps")
+
+
+def energy_chart(readings: Sequence[ReadingView]) -> Chart | None:
+    """Return the energy since the first register."""
+    registers = _series(readings, "register_wh")
+    if len(registers) < 2:
+        return None
+    first = registers[0].value
+    risen = [Point(at, max(value - first, 0)) for at, value in registers]
+    return draw_chart(risen, "slopes")
+
+
+def session_facts(view: View, session: SessionView) -> list[Fact]:
+    """Return what is known of a session, each with its place in the log where it has one."""
+    write, row, t = view.formats, session.session, view.texts
+    facts = [
+        exact("session_id", row.session_id),
+        Fact("station_id", row.station_id, href=f"/s/{quote(row.station_id, safe='')}"),
+        Fact("ocpp_version", f"OCPP {row.ocpp_version}"),
+        Fact("time_zone", session.time_zone),
+    ]
+    if row.transaction_id is not None:
+        facts.append(exact("transaction_id", row.transaction_id))
+    if session.id_token is not None:
+        facts.append(exact("id_token", session.id_token))
+    if session.id_token_status is not None:
+        word = t.word("id_token_status", session.id_token_status.lower())
+        facts.append(Fact("id_token_status", word))
+    for key, register in (("meter_start", row.meter_start_wh), ("meter_stop", row.meter_stop_wh)):
+        if register is not None:
+            facts.append(Fact(key, write.energy_exact(register), str(register)))
+    if session.stop_reason is not None:
+        facts.append(Fact("stop_reason", session.stop_reason))
+    if session.tariff_id is not None:
+        word = t("tariff.version", tariff=session.tariff_id, version=session.tariff_version)
+        href = f"/tariffs#{quote(session.tariff_id, safe='')}"
+        facts.append(Fact("tariff", word, href=href))
+    entries = {
+        "tariff_entry": session.tariff_log_index,
+        "started_entry": session.started_log_index,
+        "ended_entry": session.ended_log_index,
+        "cdr_entry": row.cdr_log_index,
+    }
+    facts += [
+        Fact(key, t("entry.numbered", index=write.number(index)), href=f"/log/entry/{index}")
+        for key, index in entries.items()
+        if index is not None
+    ]
+    return facts
+
+
+async def _session(site: Site, visit: Visit, session_id: str, key: str | None) -> SessionView:
+    linked = key is not None and is_link_key(site.services.link_secret, session_id, key)
+    now = site.services.clock.now()
+    return await show_session(visit.work, visit.viewer, session_id, now=now, linked=linked)
+
+
+async def _receipt(site: Site, view: SessionView) -> bytes | None:
+    """Return the receipt; None while there is no bill, or after its records were erased."""
+    if view.session.cdr_log_index is None:
+        return None
+    try:
+        return await site.services.receipt(view.session.session_id)
+    except (Conflict, Refused, NotFound):
+        return None
+
+
+async def _proof(site: Site, visit: Visit, view: SessionView, receipt: bytes | None) -> ProofLine:
+    words = ProofWords(visit.view.texts, visit.view.formats)
+    if receipt is None:
+        station = await show_station(
+            visit.work, visit.viewer, view.session.station_id, site.services.is_connected
+        )
+        return words.of_running(view, station.station.signs_meter_values)
+    trust = await site.services.trust()
+    # A long session has many readings and proofs to hash: not on the event loop.
+    verdict = await asyncio.to_thread(verify_receipt, receipt, trust)
+    return words.of_receipt(parse_receipt(receipt), verdict)
+
+
+def _bill(view: View, session: SessionView) -> Bill | None:
+    """Return the bill that stands, or what it would be now; None if there is neither."""
+    if session.live is not None and session.live.cost_so_far is not None:
+        return _shown_bill(view, session.live.cost_so_far)
+    final = [cdr for cdr in session.cdrs if not cdr.is_credit]
+    if not final:
+        return None
+    record = next(
+        (e.record for e in session.entries if e.log_index == final[-1].log_index and e.record),
+        None,
+    )
+    if record is None:
+        return _bare_bill(final[-1])
+    credits = tuple(cdr for cdr in session.cdrs if cdr.is_credit)
+    return _shown_bill(view, record["bill"], record, credits)
+
+
+def _bare_bill(cdr: CdrView) -> Bill:
+    """Return the amounts alone: its breakdown was erased, or is not for this viewer."""
+    return Bill(cdr.currency, (), (), cdr.net_minor, cdr.vat_minor, cdr.gross_minor, cdr.cdr_id)
+
+
+def _shown_bill(
+    view: View,
+    bill: Mapping[str, Any],
+    record: Mapping[str, Any] | None = None,
+    credits: tuple[CdrView, ...] = (),
+) -> Bill:
+    tariff = record["tariff"] if record else {}
+    return Bill(
+        currency=bill["currency"],
+        lines=tuple(
+            BillLine(line["dimension"], _how(view, line), line["minor"]) for line in bill["lines"]
+        ),
+        periods=tuple(
+            PeriodLine(
+                datetime.fromisoformat(period["started_at"]),
+                part["dimension"],
+                _quantity(view, part["dimension"], part["billed"]),
+                part["exact"],
+            )
+            for period in bill["periods"]
+            for part in period["dimensions"]
+        ),
+        net_minor=bill["net_minor"],
+        vat_minor=bill["vat_minor"],
+        gross_minor=bill["gross_minor"],
+        cdr_id=record["cdr_id"] if record else None,
+        tariff_id=tariff.get("tariff_id"),
+        tariff_version=tariff.get("version"),
+        credits=credits,
+    )
+
+
+def _how(view: View, line: Mapping[str, Any]) -> Markup:
+    quantity = _quantity(view, line["dimension"], line["quantity"])
+    if line["vat_rate"] is None:
+        return view.texts("bill.line_no_vat", quantity=quantity)
+    return view.texts("bill.line", quantity=quantity, rate=line["vat_rate"])
+
+
+def _quantity(view: View, dimension: str, quantity: str) -> str:
+    """Write a quantity of `bill_as_json`: kWh, seconds, or once."""
+    return view.formats.quantity(dimension, Decimal(quantity)) or view.texts("bill.quantity_FLAT")
+
+
+def _series(readings: Sequence[ReadingView], name: str) -> list[Point]:
+    """Return the values of one kind in order of the station's time, one a moment."""
+    values: dict[datetime, int] = {}
+    for reading in sorted(readings, key=lambda reading: (reading.at, reading.n)):
+        value = getattr(reading, name)
+        if value is not None:
+            values[reading.at] = value
+    return [Point(at, value) for at, value in values.items()]
+
+
+def _phase(view: SessionView) -> str:
+    """Return the state as people see it: a session that runs may be parked."""
+    if view.live is not None and not view.live.charging:
+        return "parked"
+    return view.session.state
+
+
+def _said(view: View, session: SessionView) -> Markup:
+    """Return what a screen reader is told, at most every ten seconds."""
+    write, row, live = view.formats, session.session, session.live
+    energy = write.energy(row.energy_wh or 0)
+    if live is not None:
+        cost = live.cost_so_far
+        amount = write.money(cost["gross_minor"], cost["currency"]) if cost else "–"
+        power = write.power(live.power_w or 0)
+        return view.texts("session.said", energy=energy, power=power, cost=amount)
+    amount = "–"
+    if row.gross_minor is not None and row.currency is not None:
+        amount = write.money(row.gross_minor, row.currency)
+    return view.texts("session.said_billed", energy=energy, cost=amount)
+
+
+def _key_query(key: str | None) -> str:
+    return f"?{urlencode({'key': key})}" if key is not None else ""
