@@ -10,8 +10,9 @@ import asyncio
 import hashlib
 import hmac
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,39 +58,75 @@ class GuessLimits:
 
 
 class GuessLimiter:
-    """Counts failures of identities and addresses within a sliding window."""
+    """Counts failures of identities and addresses within a sliding window.
+
+    Attempts that are being checked count as failures until they succeed, so that a thousand
+    guesses at once reach no more hashes than one after the other. An attempt that would go over
+    the limit only because of such waits for them: many stations behind one address all come in.
+    """
 
     def __init__(self, limits: GuessLimits, monotonic_s: Callable[[], float]) -> None:
         """Count with the machine's monotonic clock."""
         self._limits = limits
         self._monotonic_s = monotonic_s
         self._failures: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
+        self._checking: dict[tuple[str, str], int] = {}
+        self._checked = asyncio.Condition()
 
-    def begin(self, station_id: str, address: str) -> bool:
-        """Reserve one attempt; False: over the limit, no hash may be computed."""
-        keys = (("id", station_id), ("address", address))
-        now = self._monotonic_s()
-        if any(len(self._recent(key, now)) >= self._limits.hashed for key in keys):
-            return False
-        for key in keys:
-            self._failures.setdefault(key, deque()).append(now)
+    @asynccontextmanager
+    async def attempt(self, identity: str, address: str) -> AsyncIterator["Attempt | None"]:
+        """Reserve one attempt for the block; None: over the limit, no hash may be computed."""
+        keys = (("id", identity), ("address", address))
+        async with self._checked:
+            await self._checked.wait_for(lambda: self._may_decide(keys))
+            is_over = self._is_over(keys)
+            for key in () if is_over else keys:
+                self._checking[key] = self._checking.get(key, 0) + 1
+        if is_over:
+            yield None
+            return
+        attempt = Attempt()
+        try:
+            yield attempt
+        finally:
+            async with self._checked:
+                for key in keys:
+                    self._finish(key, failed=not attempt.succeeded)
+                self._checked.notify_all()
+
+    def _may_decide(self, keys: Sequence[tuple[str, str]]) -> bool:
+        """Say whether the answer does not depend on attempts that are being checked."""
+        if self._is_over(keys):
+            return True
+        most = self._limits.hashed
+        return all(len(self._recent(k)) + self._checking.get(k, 0) < most for k in keys)
+
+    def _is_over(self, keys: Sequence[tuple[str, str]]) -> bool:
+        return any(len(self._recent(key)) >= self._limits.hashed for key in keys)
+
+    def _finish(self, key: tuple[str, str], *, failed: bool) -> None:
+        self._checking[key] -= 1
+        if not self._checking[key]:
+            del self._checking[key]
+        if failed:
+            self._failures.setdefault(key, deque()).append(self._monotonic_s())
             self._failures.move_to_end(key)
-        while len(self._failures) > self._limits.keys_max:
-            self._failures.popitem(last=False)
-        return True
+            if len(self._failures) > self._limits.keys_max:
+                self._failures.popitem(last=False)
 
-    def succeeded(self, station_id: str, address: str) -> None:
-        """Give the attempt back: it was no failure."""
-        for key in (("id", station_id), ("address", address)):
-            failures = self._failures.get(key)
-            if failures:
-                failures.pop()
-
-    def _recent(self, key: tuple[str, str], now: float) -> deque[float]:
+    def _recent(self, key: tuple[str, str]) -> deque[float]:
         failures = self._failures.get(key, deque())
-        while failures and failures[0] <= now - self._limits.window_s:
+        oldest = self._monotonic_s() - self._limits.window_s
+        while failures and failures[0] <= oldest:
             failures.popleft()
         return failures
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt that may be checked; it is a failure unless it is marked."""
+
+    succeeded: bool = False
 
 
 class Passwords:
@@ -158,15 +195,16 @@ class StationAccess:
         own = user == station_id and password is not None and _is_password(password)
         if login is not None and own and self._is_verified(login, password or ""):
             return login
-        if not self._limiter.begin(station_id, address):
-            self.refused += 1
-            return None
-        stored = login.password_hash if login is not None else await self._decoy_hash()
-        matches = await self._passwords.verify(stored, password if own and password else "")
-        if login is None or not own or not matches:
-            self.refused += 1
-            return None
-        self._limiter.succeeded(station_id, address)
+        async with self._limiter.attempt(station_id, address) as attempt:
+            if attempt is None:
+                self.refused += 1
+                return None
+            stored = login.password_hash if login is not None else await self._decoy_hash()
+            matches = await self._passwords.verify(stored, password if own and password else "")
+            if login is None or not own or not matches:
+                self.refused += 1
+                return None
+            attempt.succeeded = True
         self._remember(login, password or "")
         return login
 

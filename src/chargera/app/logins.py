@@ -184,10 +184,12 @@ async def add_api_key(
     entropy: Entropy,
     now: datetime,
 ) -> NewApiKey:
-    """Make an API key for a login (the caller's own by default) with some of its permissions.
+    """Make an API key for a login, with some of its permissions.
 
-    A caller that is limited by scopes itself can only pass on what it has. Raises InvalidInput,
-    NotFound, NotPermitted.
+    Without `login` it is for the login that is called `name`, if there is one, and else for the
+    caller's own. A caller that is limited by scopes itself can only pass on what it has.
+
+    Raises InvalidInput, NotFound, NotPermitted.
     """
     caller.require(Action.LOGINS_WRITE)
     if not (1 <= len(name) <= 64 and name.isprintable()):
@@ -197,7 +199,9 @@ async def add_api_key(
             remedy="name what will use it",
         )
     wanted = check_scopes(scopes)
-    owner = await _login(work, login or caller.name)
+    owner = None if login is not None else await work.logins.by_name(name)
+    if owner is None:
+        owner = await _login(work, login or caller.name)
     granted = Caller(owner.login_id, owner.name, owner.role, wanted)
     exceeding = [action for action in Action if granted.may(action) and not caller.may(action)]
     if exceeding:
@@ -256,15 +260,16 @@ class SignIn:
         )
         if len(name) > 64 or len(password) > PASSWORD_MAX:
             raise refusal
-        if not self._limiter.begin(name, address):
-            raise refusal
-        login = await work.logins.by_name(name)
-        usable = login is not None and login.password_hash is not None and not login.disabled
-        stored = login.password_hash if login and login.password_hash else await self._decoy_hash()
-        matches = await self._passwords.verify(stored, password)
-        if login is None or not usable or not matches:
-            raise refusal
-        self._limiter.succeeded(name, address)
+        async with self._limiter.attempt(name, address) as attempt:
+            if attempt is None:
+                raise refusal
+            login = await work.logins.by_name(name)
+            usable = login is not None and login.password_hash is not None and not login.disabled
+            stored = login.password_hash if login else None
+            matches = await self._passwords.verify(stored or await self._decoy_hash(), password)
+            if login is None or not usable or not matches:
+                raise refusal
+            attempt.succeeded = True
         cookie = _secret(self._entropy)
         csrf_secret = _secret(self._entropy)
         await work.logins.add_visit(secret_hash(cookie), login.login_id, csrf_secret, VISIT_S)
