@@ -44,6 +44,10 @@ SETTINGS: Mapping[str, str] = {
     "unix_socket_directories": "../run",
     "unix_socket_permissions": "0700",
     "cluster_name": "chargera",
+    # Nothing outside the data folder that a kill would leave behind, and no need of a large
+    # /dev/shm, which containers do not have.
+    "dynamic_shared_memory_type": "mmap",
+    "min_dynamic_shared_memory": "8MB",
     # What is acknowledged is on the disk. `durability` refuses to run without these three.
     "fsync": "on",
     "full_page_writes": "on",

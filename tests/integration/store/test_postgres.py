@@ -123,6 +123,14 @@ def test_second_supervisor__is_refused_and_harms_nobody(place: Path, user: str) 
         assert first.terminate() == 0
 
 
+def test_server__leaves_no_shared_memory_files_to_a_kill(place: Path) -> None:
+    with Supervisor(place / "d") as supervisor:
+        keep(supervisor.url, 1)
+        maps = Path(f"/proc/{supervisor.server_pid}/maps").read_text()
+        assert "/dev/shm/PostgreSQL." not in maps
+        assert str(place) in maps
+
+
 def test_environment_for_other_databases__does_not_mislead_us(place: Path) -> None:
     misleading = {"PGHOST": "192.0.2.1", "PGPORT": "1", "PGUSER": "x", "PGDATA": "/nonexistent"}
     environment = {**os.environ, **misleading, "PGDATABASE": "x", "LC_ALL": "xx_XX", "TZ": "x"}
