@@ -65,12 +65,12 @@ async def archive(database: Database, data_dir: Path) -> AsyncIterator[bytes]:
     Raises Unavailable if the database cannot be dumped, before the first piece.
     """
     files = await asyncio.to_thread(_read_files, data_dir)
+    facts = await _facts(database)
     with tempfile.TemporaryDirectory(prefix="chargera-backup-", dir=data_dir) as folder:
         dump = Path(folder) / DUMP
         await asyncio.to_thread(
             _run, "pg_dump", database.url, ["--format=custom", f"--file={dump}"]
         )
-        facts = await _facts(database)
         manifest = await asyncio.to_thread(_manifest, files, dump, facts)
         pieces = _tar(manifest, files, dump)
         while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
@@ -309,8 +309,14 @@ def _run(program: str, database_url: str, arguments: list[str]) -> None:
     path = programs.pg_dump if program == "pg_dump" else programs.pg_restore
     address, environment = _address(database_url)
     done = subprocess.run(  # noqa: S603 - our own program, no shell
-        [str(path), "--no-owner", "--no-privileges", "--no-password", "--dbname", address]
-        + arguments,
+        [
+            str(path),
+            "--no-owner",
+            "--no-privileges",
+            "--no-password",
+            f"--dbname={address}",
+            *arguments,
+        ],
         env=environment,
         capture_output=True,
         check=False,

@@ -6,9 +6,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import Response, StreamingResponse
 
-from chargera.app import registry
+from chargera.app import registry, sessions
 from chargera.app.permissions import Action
-from chargera.app.views import Overview
+from chargera.app.views import Overview, Today
 from chargera.web.api.context import ApiCall, LongCall, shown
 from chargera.web.api.shapes import Shape, answers, content
 
@@ -56,6 +56,12 @@ async def whoami(call: ApiCall) -> Response:
 async def overview(call: ApiCall) -> Response:
     """Show the figures of the first page."""
     return shown(await registry.overview(call.work, call.caller, call.services.is_connected))
+
+
+@router.get("/today", responses=answers(Today))
+async def today(call: ApiCall) -> Response:
+    """Show what goes on now and what the day (UTC) has brought."""
+    return shown(await sessions.show_today(call.work, call.caller, now=call.now))
 
 
 @router.get("/clock", responses=answers(NowShape))
