@@ -90,30 +90,36 @@ class Doorkeeper:
         self._feed = feed
         self._stations = stations
         self._dialects = dialects
-        self._waiting: Counter[str] = Counter()
-        self._waiting_in_all = 0
+        self.waiting: set[Entrance] = set()
+        self._waiting_of: Counter[str] = Counter()
 
-    def admit(self, address: str) -> bool:
+    def admit(self, entrance: "Entrance", address: str) -> bool:
         """Count a new socket; False: too many wait already."""
         limits = self.channel.limits
         self.channel.counters.sockets_accepted += 1
         if (
             self.is_closing
-            or self._waiting_in_all >= limits.waiting_sockets_max
-            or self._waiting[address] >= limits.waiting_sockets_per_address_max
+            or len(self.waiting) >= limits.waiting_sockets_max
+            or self._waiting_of[address] >= limits.waiting_sockets_per_address_max
         ):
             self.channel.counters.handshakes["too many wait"] += 1
             return False
-        self._waiting_in_all += 1
-        self._waiting[address] += 1
+        self.waiting.add(entrance)
+        self._waiting_of[address] += 1
         return True
 
-    def leave(self, address: str) -> None:
+    def leave(self, entrance: "Entrance", address: str) -> None:
         """Count a socket off: it has come in or gone."""
-        self._waiting_in_all -= 1
-        self._waiting[address] -= 1
-        if not self._waiting[address]:
-            del self._waiting[address]
+        self.waiting.discard(entrance)
+        self._waiting_of[address] -= 1
+        if not self._waiting_of[address]:
+            del self._waiting_of[address]
+
+    def close(self) -> None:
+        """Let nobody in any more and end every socket that waits."""
+        self.is_closing = True
+        for entrance in list(self.waiting):
+            entrance.abort()
 
     async def decide(
         self, request: UpgradeRequest, address: str, *, is_secure: bool
@@ -220,7 +226,7 @@ class Entrance(asyncio.Protocol):
         self._transport = transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else "local"
-        if not self._doorkeeper.admit(address):
+        if not self._doorkeeper.admit(self, address):
             self._turn_away(transport)
             return
         self._address = address
@@ -258,6 +264,8 @@ class Entrance(asyncio.Protocol):
             )
         except (OSError, ssl.SSLError):
             self._doorkeeper.channel.counters.handshakes["no TLS"] += 1
+            transport.abort()
+            await asyncio.sleep(0)
             self._leave()
             return
         self._transport, self._tls_starts = secured, False
@@ -278,7 +286,6 @@ class Entrance(asyncio.Protocol):
         end = self._received.find(END_OF_HEAD)
         if end < 0 and len(self._received) <= bytes_max:
             return
-        transport.pause_reading()
         self._head_bytes = end
         if not 0 <= end <= bytes_max:
             self._refuse(
@@ -357,7 +364,6 @@ class Entrance(asyncio.Protocol):
         websocket.connection_made(transport)
         early = self._received[(self._head_bytes or 0) + len(END_OF_HEAD) :]
         _feed(websocket, upgrade.request_of_library(request.websocket_key) + early)
-        transport.resume_reading()
 
     def _complete_without_version(
         self, transport: asyncio.Transport, request: UpgradeRequest
@@ -389,6 +395,10 @@ class Entrance(asyncio.Protocol):
 
     def _on_deadline(self) -> None:
         self._doorkeeper.channel.counters.handshakes["too slow"] += 1
+        self.abort()
+
+    def abort(self) -> None:
+        """End the socket at once."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -403,7 +413,7 @@ class Entrance(asyncio.Protocol):
             self._deadline = None
         if self._address is not None:
             address, self._address = self._address, None
-            self._doorkeeper.leave(address)
+            self._doorkeeper.leave(self, address)
 
 
 def _profile_allows(login: StationLogin, *, is_secure: bool) -> bool:

@@ -135,9 +135,9 @@ class OcppServer:
 
     async def stop(self) -> None:
         """Stop accepting, commit and answer what has been received, close every socket."""
-        self._doorkeeper.is_closing = True
         for listener in self._listeners:
             listener.close()
+        self._doorkeeper.close()
         for connection in self._stations:
             connection.stop_reading()
         try:
@@ -154,7 +154,9 @@ class OcppServer:
 
     async def _wait_for_goodbyes(self) -> None:
         deadline_s = self._monotonic_s() + GRACE_S
-        while len(self._stations) and self._monotonic_s() < deadline_s:
+        while len(self._stations) or self._doorkeeper.waiting:
+            if self._monotonic_s() >= deadline_s:
+                break
             await asyncio.sleep(0.01)
         for connection in self._stations:
             connection.abort("the server stops")
