@@ -152,6 +152,19 @@ def test_min_kwh__reached_inside_an_interval__cut_at_the_very_moment():
     assert bill.net_exact == Fraction("1.2")
 
 
+def test_energy__reading_after_the_end__priced_as_before_the_end():
+    evening = tariff(
+        element(price("ENERGY", "9"), start_time=time(17)),
+        element(price("ENERGY", "1"), max_kwh=Decimal(1)),
+        element(price("ENERGY", "2")),
+    )
+    start, end = "2026-01-05T16:00", "2026-01-05T17:00"
+    late = session(start, end, (start, 0), ("2026-01-05T17:05", 3000))
+    assert price_session(evening, late).net_exact == 1 + 4
+    late = session(start, end, (start, 0), (end, 0), ("2026-01-05T17:05", 3000))
+    assert price_session(evening, late).net_exact == 1 + 4
+
+
 def test_min_kwh__exactly_reached_at_last__holds_while_parking():
     parking = tariff(element(price("PARKING_TIME", "3", step=1), min_kwh=Decimal(2)))
     bill = price_session(
@@ -377,13 +390,13 @@ def test_rounding__lines_of_one_rate__rounded_once_and_vat_on_their_sum():
 def test_lines__two_rates_of_vat__apart_and_ordered():
     rates = tariff(
         element(price("ENERGY", "1", "21"), max_kwh=Decimal(1)),
-        element(price("ENERGY", "1", "9"), max_kwh=Decimal(2)),
+        element(price("ENERGY", "1", "0"), max_kwh=Decimal(2)),
         element(price("ENERGY", "1")),
     )
     start, end = "2026-01-05T10:00", "2026-01-05T12:00"
     bill = price_session(rates, session(start, end, (start, 0), (end, 4000)))
-    assert [(x.vat_rate, x.minor) for x in bill.lines] == [(None, 200), (9, 100), (21, 100)]
-    assert bill.vat_minor == 9 + 21
+    assert [(x.vat_rate, x.minor) for x in bill.lines] == [(None, 200), (0, 100), (21, 100)]
+    assert bill.vat_minor == 21
 
 
 @pytest.mark.parametrize(("currency", "minor"), [("JPY", 3), ("EUR", 250), ("KWD", 2500)])

@@ -59,6 +59,13 @@ def test_restrictions__out_of_bounds__refused_by_name(field, value):
     assert refused.value.field == field
 
 
+def test_values__exactly_at_their_bounds__accepted():
+    PriceComponent(Dimension.TIME, Decimal(10**9), Decimal(100), 10**7)
+    PriceComponent(Dimension.TIME, Decimal("0.000000000001"), Decimal(0), 0)
+    Restrictions(min_kwh=Decimal(0), max_kwh=Decimal(10**6), max_duration_s=10**8)
+    Tariff("x" * 36, "EUR", (ELEMENT,) * MAX_ELEMENTS)
+
+
 @pytest.mark.parametrize("components", [(), (ENERGY, ENERGY)])
 def test_element__no_or_ambiguous_components__refused(components):
     with pytest.raises(InvalidInput) as refused:
