@@ -48,18 +48,17 @@ def open_key(folder: Path, origin: str, entropy: Entropy) -> LogKey:
     """
     files = DurableFiles(OsDisk(folder, private=True))
     path = folder / KEY_FILE
-    try:
-        pem = files.read(KEY_FILE)
-    except NotFound:
-        if (folder / HEAD_FILE).exists():
-            raise Refused(
-                f"the log's signing key {path} is missing, but it has signed before",
-                remedy="restore the key file from your backup",
-            ) from None
-        key = Ed25519PrivateKey.from_private_bytes(entropy.bytes(KEY_BYTES))
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    has_signed = (folder / HEAD_FILE).exists()
+    if has_signed and not path.exists():
+        raise Refused(
+            f"the log's signing key {path} is missing, but it has signed before",
+            remedy="restore the key file from your backup",
+        )
+    if not path.exists():
+        made = Ed25519PrivateKey.from_private_bytes(entropy.bytes(KEY_BYTES))
+        pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         files.write({KEY_FILE: pem})
-        return LogKey.of(origin, key)
+    pem = files.read(KEY_FILE)
     if path.stat().st_mode & 0o077:
         raise Refused(f"others may read the log's signing key {path}", remedy=f"chmod 600 {path}")
     try:
@@ -68,6 +67,8 @@ def open_key(folder: Path, origin: str, entropy: Entropy) -> LogKey:
         raise Refused(f"{path} cannot be read as a private key: {error}") from None
     if not isinstance(loaded, Ed25519PrivateKey):
         raise Refused(f"{path} is not an Ed25519 key")
+    if not has_signed:  # the start that made it may have ended before it was durable
+        files.write({KEY_FILE: pem})
     return LogKey.of(origin, loaded)
 
 

@@ -136,8 +136,8 @@ class DurableFiles:
             for path in files:
                 self._disk.rename(path + ASIDE, path)
             # A folder that is new is a name in the folder above it, up to the top.
-            folders = {str(folder) for path in files for folder in PurePosixPath(path).parents}
-            for folder in sorted(folders, key=len, reverse=True):
+            folders = dict.fromkeys(str(f) for path in files for f in PurePosixPath(path).parents)
+            for folder in folders:
                 self._sync("" if folder == "." else folder)
         except OSError as error:
             raise Unavailable(

@@ -47,7 +47,10 @@ class Signer:
         note = self._memory.load()
         last = self._opened(note)
         if note is not None and last == new:
-            return note  # whoever asks again did not get the answer
+            # Whoever asks again did not get the answer. Remember it again too: the first time may
+            # have ended between the rename and the sync that make it survive a power cut.
+            self._memory.swap(note, note)
+            return note
         if last != old:
             raise Refused(
                 f"the signer's last head has {_size(last)} entries, not {_size(old)}, "
@@ -60,12 +63,12 @@ class Signer:
             raise Refused(f"a head of {_size(last)} entries is signed: none of {new.size} follows")
         try:
             self._check_extension(last, new, consistency_proof)
+            signed = sign_checkpoint(new, self._key.verifier, self._key.sign)
         except (InvalidInput, NotFound) as error:
             raise Refused(
                 f"head of {new.size} entries not signed: {error.message}",
                 remedy="restart: the files are then compared with the database and made anew",
             ) from error
-        signed = sign_checkpoint(new, self._key.verifier, self._key.sign)
         self._memory.swap(note, signed)  # before anyone sees it: what is seen is remembered
         return signed
 
