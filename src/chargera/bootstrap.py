@@ -9,7 +9,6 @@ import asyncio
 import json
 import logging
 import os
-import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -623,17 +622,6 @@ class _HttpServer(uvicorn.Server):
         from contextlib import nullcontext
 
         return nullcontext()
-
-
-async def serve(options: ServeOptions, settings: Settings, ready: Callable[[Server], None]) -> None:
-    """Run a server until SIGTERM or SIGINT; `ready` is called once all is up."""
-    loop = asyncio.get_running_loop()
-    asked_to_stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked_to_stop.set)
-    async with running(options, settings) as server:
-        ready(server)
-        await asked_to_stop.wait()
 
 
 @asynccontextmanager

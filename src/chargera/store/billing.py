@@ -165,8 +165,8 @@ class BillingStore:
         """Return the last page of the station's meter before this session, by series."""
         rows = await self._rows(
             "select v.raw from signed_value v join charging_session s using (session_id)"
-            " where s.station_id = %s and s.session_id < %s"
-            " order by s.session_id desc, v.n desc limit 1",
+            " where s.station_id = %s and v.arrival_no < (select min(arrival_no)"
+            " from signed_value where session_id = %s) order by v.arrival_no desc limit 1",
             [row["station_id"], row["session_id"]],
         )
         if not rows:

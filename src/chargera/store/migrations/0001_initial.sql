@@ -198,6 +198,7 @@ create table signed_value (
     n int not null,                         -- order of arrival within the session
     context text not null,                  -- begin, end, other
     raw bytea not null,                     -- the OCMF string, byte for byte
+    arrival_no bigint generated always as identity,
     received_at timestamptz not null,
     log_index bigint,
     primary key (session_id, n)
