@@ -183,8 +183,8 @@ class Connection(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take one WebSocket frame."""
         self.last_seen_s = self._channel.monotonic_s()
-        if self._probe is not None:
-            self._answer_probe(True)
+        if transport.is_close_frame_sent:
+            return  # the library goes on parsing for a moment after it refused a frame
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             self._drop(b"", "a compressed frame, though no compression was agreed")
             self.close(WSCloseCode.PROTOCOL_ERROR, "no extension was agreed")
@@ -201,8 +201,10 @@ class Connection(WSListener):
                 transport.disconnect()
             case WSMsgType.TEXT | WSMsgType.BINARY | WSMsgType.CONTINUATION:
                 self._on_fragment(frame)
+            case WSMsgType.PONG:
+                self._answer_probe(True)
             case _:
-                pass  # a pong has served its purpose by arriving
+                pass  # the library has answered a ping
 
     def _on_fragment(self, frame: WSFrame) -> None:
         """Join the fragments of a message; a binary message is read like a text."""
@@ -454,7 +456,7 @@ class Connection(WSListener):
             transport.send_ping()
 
     async def is_alive(self) -> bool:
-        """Ping and say whether anything came back in time."""
+        """Ping and say whether a pong came back in time."""
         if self._transport is None or self.end_reason is not None:
             return False
         loop = asyncio.get_running_loop()

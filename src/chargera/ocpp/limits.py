@@ -30,7 +30,7 @@ class ChannelLimits:
     messages_per_s: float = 20.0
     """A station's sustained rate; beyond it and its burst, its socket is not read for a while."""
     messages_burst: int = 60
-    queued_messages_max: int = 256
+    queued_messages_max: int = 1_000
     """Messages of one station that wait for the answer to its earlier ones."""
     output_bytes_max: int = 1_048_576
     output_messages_max: int = 100

@@ -27,8 +27,11 @@ DIALECTS = {dialect.version: dialect for dialect in (v201.DIALECT, v16.DIALECT)}
 
 SWEEPS_PER_INTERVAL = 10
 BACKLOG = 1_024
-RECEIVE_BUFFER_BYTES = 65_536
-"""What the kernel holds for a socket that is not read; it bounds what one read can bring."""
+KERNEL_BUFFER_BYTES = 65_536
+"""What the kernel holds for a socket that is not read, in either direction.
+
+It bounds what one read can bring, and how long a peer that does not read goes unnoticed.
+"""
 
 GRACE_S = 0.5
 """How long peers may take to answer a close frame when the server stops."""
@@ -121,7 +124,8 @@ class OcppServer:
             listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # Accepted sockets inherit it.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER_BYTES)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER_BYTES)
             listener.bind((host, port))
         except OSError:
             listener.close()

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -90,22 +91,36 @@ class Rig:
         )
 
     async def open(
-        self, *, secure: bool = False
+        self, *, secure: bool = False, receive_bytes: int | None = None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A bare TCP connection to one of the ports."""
         port = self.server.tls_port if secure else self.server.port
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        bare = socket.socket()
+        bare.setblocking(False)
+        if receive_bytes is not None:
+            bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        try:
+            await asyncio.get_running_loop().sock_connect(bare, ("127.0.0.1", port))
+        except OSError:
+            bare.close()
+            raise
+        reader, writer = await asyncio.open_connection(sock=bare)
         self.writers.append(writer)
         return reader, writer
 
-    async def raw(self, station_id: str = "CP-1", subprotocol: str = "ocpp1.6") -> "RawSocket":
+    async def raw(
+        self,
+        station_id: str = "CP-1",
+        subprotocol: str = "ocpp1.6",
+        receive_bytes: int | None = None,
+    ) -> "RawSocket":
         """An upgraded socket whose every byte is the test's own."""
-        reader, writer = await self.open()
-        socket = RawSocket(reader, writer)
+        reader, writer = await self.open(receive_bytes=receive_bytes)
+        upgraded = RawSocket(reader, writer)
         writer.write(upgrade_request(station_id, subprotocol))
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 "), head
-        return socket
+        return upgraded
 
     async def until(self, condition: Any) -> None:
         async with asyncio.timeout(10):

@@ -249,6 +249,7 @@ class FakeTransport:
         self.closes: list[tuple[int, str]] = []
         self.disconnects: list[bool] = []
         self.close_handshake: Any = None
+        self.is_close_frame_sent = False
 
     def send(self, msg_type: Any, message: bytes) -> None:
         self.sent.append(orjson.loads(message))
@@ -258,6 +259,7 @@ class FakeTransport:
 
     def send_close(self, code: Any, message: str | None = None) -> None:
         self.closes.append((int(code), message or ""))
+        self.is_close_frame_sent = True
 
     def disconnect(self, graceful: bool = True) -> None:
         self.disconnects.append(graceful)

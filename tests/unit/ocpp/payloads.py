@@ -18,6 +18,17 @@ JSON_VALUES: list[Any] = [
     "1e999999999", "NaN", [], {}, [[]], {"": ""}, [None], "2024-01-01", -(2**63),
 ]  # fmt: skip
 
+SERVED = {
+    OcppVersion.V1_6: [
+        "Authorize", "BootNotification", "DataTransfer", "Heartbeat", "MeterValues",
+        "StartTransaction", "StatusNotification", "StopTransaction",
+    ],
+    OcppVersion.V2_0_1: [
+        "Authorize", "BootNotification", "DataTransfer", "Heartbeat", "MeterValues",
+        "StatusNotification", "TransactionEvent",
+    ],
+}  # fmt: skip
+
 TEXTS = ["", "A", "idTag-01", "ünï", "x" * 20, '"quoted"', "back\\slash", "a:b", "{[", "1234", "-1"]
 TIMES = [
     "2026-11-24T12:00:00Z",
@@ -45,6 +56,7 @@ def _value(schema: dict[str, Any], definitions: dict[str, Any], rng: random.Rand
         return _value(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions, rng)
     if "enum" in schema:
         return rng.choice(schema["enum"])
+    low, high = int(schema.get("minimum", -7)), int(schema.get("maximum", 2**31))
     match schema.get("type"):
         case "object":
             required = schema.get("required", [])
@@ -54,18 +66,21 @@ def _value(schema: dict[str, Any], definitions: dict[str, Any], rng: random.Rand
                 if name in required or rng.random() < 0.5
             }
         case "array":
-            low = schema.get("minItems", 0)
-            high = min(schema.get("maxItems", low + 3), low + 3)
-            count = rng.randint(low, high)
+            fewest = schema.get("minItems", 0)
+            most = min(schema.get("maxItems", fewest + 3), fewest + 3)
+            count = rng.randint(fewest, most)
             return [_value(schema["items"], definitions, rng) for _ in range(count)]
         case "integer":
-            return rng.choice([0, 1, 2, 7, 41, 1234567, -3, 2**31 - 1])
+            return min(max(rng.choice([0, 1, 2, 7, 41, 1234567, -3, 2**31 - 1]), low), high)
         case "number":
-            return rng.choice([0, 1, 12.5, 0.1, -7, 1e6, 123456.789])
+            fine = 123456.8 if "multipleOf" in schema else 123456.789
+            return min(max(rng.choice([0, 1, 12.5, 0.1, -7, 1e6, fine]), low), high)
         case "boolean":
             return rng.random() < 0.5
         case "string" if schema.get("format") == "date-time":
             return rng.choice(TIMES)
+        case "string" if schema.get("format") == "uri":
+            return "https://example.com/firmware"
         case "string":
             return rng.choice(TEXTS)[: schema.get("maxLength", 100)]
         case _:
@@ -114,7 +129,7 @@ def bad_frames(version: OcppVersion, seed: int, count: int) -> Iterator[bytes]:
     rng = random.Random(seed)
     actions = sorted(schemas.actions(version))
     for number in range(count):
-        action = rng.choice(actions)
+        action = rng.choice(SERVED[version] if rng.random() < 0.8 else actions)
         schema = schemas.request_schema(version, action)
         call = [2, f"{seed}-{number}", action, broken_payload(schema, rng)]
         yield _mangled(orjson.dumps(_misframed(call, rng)), rng)

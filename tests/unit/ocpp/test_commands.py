@@ -17,26 +17,27 @@ from chargera.ocpp.stations import ConnectedStations
 from tests.unit.ocpp.doubles import FakeTransport, FixedClock, HeldGateway, SilentLogger, Ticks
 
 LIMITS = replace(
-    ChannelLimits(), command_timeout_s=0.1, command_settle_s=0.02, commands_queued_max=3
+    ChannelLimits(), command_timeout_s=10.0, command_settle_s=0.02, commands_queued_max=3
 )
+HASTY = replace(LIMITS, command_timeout_s=0.1)
 
 
 class Rig:
     """A connected station that answers nothing by itself."""
 
-    def __init__(self, *, booted: bool = True) -> None:
+    def __init__(self, *, booted: bool = True, limits: ChannelLimits = LIMITS) -> None:
         self.gateway = HeldGateway()
         self.ticks = Ticks()
         self.counters = ChannelCounters()
         log = CappedLog(SilentLogger(), self.ticks)
         self.stations = ConnectedStations(log)
-        channel = Channel(self.gateway, FixedClock(), self.ticks, LIMITS, self.counters, log)
+        channel = Channel(self.gateway, FixedClock(), self.ticks, limits, self.counters, log)
         numbers = count(1)
         self.commands = StationCommands(
             self.stations,
             self.gateway,
             FixedClock(),
-            LIMITS,
+            limits,
             self.counters,
             self.ticks,
             lambda: f"m{next(numbers)}",
@@ -98,7 +99,7 @@ async def test_send__refused__is_the_stations_word(
 
 
 async def test_send__no_answer__times_out_and_the_next_command_is_free() -> None:
-    rig = Rig()
+    rig = Rig(limits=HASTY)
     with pytest.raises(Unavailable, match="did not answer Reset"):
         await rig.commands.send("CP-1", Reset(False))
     assert rig.gateway.rows[0].outcome == "no answer"
@@ -126,7 +127,7 @@ async def test_send__two_at_once__are_sent_one_after_the_other() -> None:
 
 
 async def test_send__too_many_at_once__are_refused() -> None:
-    rig = Rig()
+    rig = Rig(limits=HASTY)
     tasks = [asyncio.create_task(rig.commands.send("CP-1", Reset(True))) for _ in range(4)]
     results = await asyncio.gather(*tasks, return_exceptions=True)
     messages = [error.message for error in results if isinstance(error, Unavailable)]

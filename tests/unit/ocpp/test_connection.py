@@ -216,6 +216,7 @@ def test_fragments__are_joined(line: Line) -> None:
     frame = HEARTBEAT % 1
     line.frame(frame[:5], fin=False)
     line.frame(b"", WSMsgType.PONG)
+    line.frame(b"", WSMsgType.PING)
     line.frame(frame[5:9], WSMsgType.CONTINUATION, fin=False)
     line.frame(frame[9:], WSMsgType.CONTINUATION)
     assert line.gateway.exchanges[0].frame == frame
