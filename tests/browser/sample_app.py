@@ -15,7 +15,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chargera.app.access import GuessLimiter, GuessLimits, Passwords
-from chargera.app.admin_ports import EntryFilter, SessionFilter, StoredLogin, StoredVisit
+from chargera.app.admin_ports import (
+    EntryFilter,
+    OpenTransaction,
+    SessionFilter,
+    StoredLogin,
+    StoredVisit,
+)
+from chargera.app.billing import ReviewDecision
 from chargera.app.commands import StationControl
 from chargera.app.feed import LocalFeed
 from chargera.app.logins import SignIn
@@ -112,7 +119,9 @@ class _Part:
 
 
 class SampleStations(_Part):
-    async def rows(self, caller: Caller, is_connected: Any, *, after: Any = None, limit: Any = None):  # noqa: ANN201
+    async def rows(
+        self, caller: Caller, is_connected: Any, *, after: Any = None, limit: Any = None
+    ):  # noqa: ANN201
         rows = [row for row in self.network.stations() if after is None or row.station_id > after]
         return rows[:limit]
 
@@ -165,6 +174,12 @@ class SampleStations(_Part):
 
 
 class SampleCommands(_Part):
+    async def transaction(self, caller: Caller, session_id: str) -> OpenTransaction | None:
+        session = self.network.sessions.get(session_id)
+        if session is None or not self.store.reaches(caller):
+            return None
+        return OpenTransaction(session_id, session.row.station_id, "118", False)
+
     async def add(
         self, command_id: str, station_id: str, action: str, request: Any, by: str, at: datetime
     ) -> bool:
@@ -289,6 +304,16 @@ class SampleLogReads(_Part):
         return self.network.anchors()
 
 
+class SampleDecisions:
+    """Remembers what was decided."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, ReviewDecision, str]] = []
+
+    async def decide(self, session_id: str, decision: ReviewDecision, decided_by: str) -> None:
+        self.made.append((session_id, decision, decided_by))
+
+
 class SampleWork:
     """A unit of work over the sample; commits change nothing."""
 
@@ -330,6 +355,7 @@ class Sample:
     network: SampleNetwork
     store: SampleStore
     feed: LocalFeed
+    decisions: SampleDecisions
 
     def link(self, session: SampleSession) -> str:
         """The unguessable address of a session."""
@@ -347,6 +373,7 @@ async def make_sample(pace: Pace | None = None, *, simulated: bool = True) -> Sa
         store.logins_by_name[role] = StoredLogin(f"login-{role}", role, role, hashed, False)
     feed, channel, entropy, clock = LocalFeed(), SampleChannel(), SampleEntropy(), SampleClock()
     database: Any = SampleDatabase(store)
+    decisions = SampleDecisions()
     services = PageServices(
         network=NetworkFacts("embedded", OPERATOR_ID, (str(log_verifier()),), simulated),
         database=database,
@@ -357,16 +384,17 @@ async def make_sample(pace: Pace | None = None, *, simulated: bool = True) -> Sa
         sign_in=SignIn(passwords, entropy, GuessLimiter(GuessLimits(), time.monotonic)),
         link_secret=LINK_SECRET,
         receipt=_receipts(network),
+        decide_review=decisions.decide,
         tlog_proof=_proofs(network),
         trust=_trust(network),
         secure_cookies=False,
     )
     pages = create_pages(services, pace)
     for minute in range(90):
-        power_w = 210_000 + int(60_000 * _wave(minute))
+        power_w = 96_000 + int(105_000 * _wave(minute))
         pages.site.history.add(NOW - timedelta(minutes=90 - minute), power_w)
     await pages.sample()
-    return Sample(pages, network, store, feed)
+    return Sample(pages, network, store, feed, decisions)
 
 
 def sample_messages(station_id: str) -> list[MessageView]:
@@ -389,7 +417,13 @@ def sample_messages(station_id: str) -> list[MessageView]:
             "{}",
             "deviation",
         ),
-        ("TriggerMessage", False, '{"requestedMessage":"Heartbeat"}', '{"status":"Accepted"}', "ok"),
+        (
+            "TriggerMessage",
+            False,
+            '{"requestedMessage":"Heartbeat"}',
+            '{"status":"Accepted"}',
+            "ok",
+        ),
         ("Authorize", True, '{"idTag":"04A2B7C8D9"}', '{"idTagInfo":{"status":"Accepted"}}', "ok"),
     )
     return [
@@ -452,7 +486,7 @@ def _trust(network: SampleNetwork) -> Any:
 
 
 def _wave(minute: int) -> float:
-    pattern = (0.1, 0.3, 0.2, 0.5, 0.9, 0.8, 1.0, 0.7, 0.6, 0.75, 0.4, 0.55)
+    pattern = (0.1, 0.15, 0.05, 0.3, 0.6, 0.5, 0.95, 0.75, 0.6, 0.8, 1.0, 0.9, 0.88)
     place = minute / 7.5
     low, share = int(place) % len(pattern), place % 1
     high = (low + 1) % len(pattern)

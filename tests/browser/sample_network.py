@@ -13,7 +13,6 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from chargera.app.billing import BillingCase, cdr_record, facts_of
 from chargera.app.ports import QuotedTariff
 from chargera.app.views import (
     AnchorView,
@@ -31,12 +30,13 @@ from chargera.domain.bill import bill_as_json
 from chargera.domain.messages import ReadingContext, TransactionEventKind
 from chargera.domain.pricing import MeteredSession, RegisterValue, running_cost
 from chargera.domain.station import ChargingStation, Connector, ConnectorType, OcppVersion
-from chargera.domain.transaction import SessionEvent, SessionState, Transaction
+from chargera.domain.transaction import SessionEvent
 from chargera.proofs import records
 from chargera.proofs.anchor import AnchoredMessage
-from chargera.proofs.cdr import SignedMeterValue, judge
+from chargera.proofs.cdr import Judgement, SessionFacts, SignedMeterValue, judge
 from chargera.proofs.checkpoint import Checkpoint, sign_checkpoint
 from chargera.proofs.entry import EntryKind, Envelope, commit, envelope_bytes
+from chargera.proofs.meter_key import load_meter_key
 from chargera.proofs.note import VerifierKey
 from chargera.proofs.ocpi import tariff_digest, tariff_from_ocpi
 from chargera.proofs.receipt import ReceiptEntry, receipt_document
@@ -205,6 +205,43 @@ def metered(
     return events
 
 
+def cdr_record(
+    identity: str,
+    cdr_id: str,
+    station: ChargingStation,
+    version: OcppVersion,
+    judgement: Judgement,
+) -> dict[str, Any]:
+    """The record of a bill, as `records` describes it."""
+    session, bill = judgement.session, judgement.bill
+    assert session is not None
+    assert session.ended_at is not None
+    assert bill is not None
+    return {
+        "anomalies": [str(a) for a in sorted(judgement.anomalies)],
+        "bill": bill_as_json(bill),
+        "cdr_id": cdr_id,
+        "connector": 1,
+        "correction": None,
+        "ended_at": records.time_text(session.ended_at),
+        "energy_wh": session.energy_wh,
+        "evse": 1,
+        "known_anomalies": [],
+        "meter_start_wh": session.registers[0].register_wh,
+        "meter_stop_wh": session.registers[-1].register_wh,
+        "numbered": version is not OcppVersion.V1_6,
+        "ocpp_version": str(version),
+        "operator_id": OPERATOR_ID,
+        "previous_pages": None,
+        "proof_level": str(judgement.proof_level),
+        "replaces": None,
+        "session_id": identity,
+        "started_at": records.time_text(session.started_at),
+        "station_id": station.station_id,
+        "time_zone": session.time_zone,
+    }
+
+
 @dataclass
 class SampleLog:
     """Entries in order, the tree over them and the head that covers all."""
@@ -304,7 +341,9 @@ class SampleNetwork:
 
     def stations(self) -> list[StationRow]:
         rows = []
-        for number, (station_id, maker, model, version, signs, up, tariff, plugs) in enumerate(FLEET):
+        for number, (station_id, maker, model, version, signs, up, tariff, plugs) in enumerate(
+            FLEET
+        ):
             mine = [s for s in self.sessions.values() if s.row.station_id == station_id and s.live]
             rows.append(
                 StationRow(
@@ -402,7 +441,9 @@ class SampleNetwork:
 
     def receipt(self, session: SampleSession) -> bytes:
         quoted = self.tariffs[session.tariff_id]
-        indexes = sorted([self.registered[session.row.station_id], quoted.log_index, *session.entries])
+        indexes = sorted(
+            [self.registered[session.row.station_id], quoted.log_index, *session.entries]
+        )
         return receipt_document(
             session.row.session_id,
             [self.log.receipt_entry(index) for index in indexes],
@@ -435,7 +476,9 @@ class SampleNetwork:
             )
         ):
             started_at = NOW - timedelta(minutes=began, seconds=20)
-            self._bill(number, station_id, metered(started_at, minutes, power_w, 418_203, ended=True))
+            self._bill(
+                number, station_id, metered(started_at, minutes, power_w, 418_203, ended=True)
+            )
 
     def _bill(self, number: int, station_id: str, events: list[SessionEvent]) -> None:
         identity = session_id(number)
@@ -449,25 +492,39 @@ class SampleNetwork:
         }
         started = {"session_id": identity, "tariff": reference}
         entries = [
-            self.log.append(EntryKind.SESSION_STARTED, started, station_id, identity, began.received_at)
+            self.log.append(
+                EntryKind.SESSION_STARTED, started, station_id, identity, began.received_at
+            )
         ]
         values = self._signed_values(station, identity, began, ended, entries)
         encoded = [records.encode(records.event_record(event)) for event in events]
         closed = {"events": records.events_summary(encoded), "session_id": identity}
         entries.append(
-            self.log.append(EntryKind.SESSION_ENDED, closed, station_id, identity, ended.received_at)
+            self.log.append(
+                EntryKind.SESSION_ENDED, closed, station_id, identity, ended.received_at
+            )
         )
         version = OcppVersion(next(row[3] for row in FLEET if row[0] == station_id))
-        transaction = Transaction(
-            identity, station_id, 1, 1, version, f"tx-{4400 + number}", 0, began.at, began.at,
-            events=events,
-        )  # fmt: skip
-        transaction.state = SessionState.ENDED
-        case = BillingCase(transaction, station, quoted, values, None, None)
-        judgement = judge(facts_of(case))
+        key = station.meter_key_der_hex
+        judgement = judge(
+            SessionFacts(
+                numbered=version is not OcppVersion.V1_6,
+                time_zone=station.time_zone,
+                events=events,
+                tariff=quoted.tariff,
+                meter_key=load_meter_key(key) if key else None,
+                signed=values,
+                previous_pages=None,
+                correction=None,
+            )
+        )
         assert judgement.bill is not None, judgement.reasons
         bill, cdr_id = judgement.bill, f"C4E-2026-{1184 + number:06d}"
-        record = cdr_record(case, judgement, bill, cdr_id, OPERATOR_ID)
+        record = cdr_record(identity, cdr_id, station, version, judgement) | {
+            "events": records.events_summary(encoded),
+            "tariff": reference,
+            "transaction_id": f"tx-{4400 + number}",
+        }
         index = self.log.append(
             EntryKind.CDR, record, station_id, identity, ended.received_at + timedelta(seconds=4)
         )
@@ -478,7 +535,7 @@ class SampleNetwork:
             evse=1,
             connector=1,
             ocpp_version=version,
-            transaction_id=transaction.transaction_id,
+            transaction_id=f"tx-{4400 + number}",
             state="billed",
             started_at=began.at,
             ended_at=ended.at,
@@ -542,7 +599,9 @@ class SampleNetwork:
             ("Amstel-02", 1, 88, 7_200, True, "city-ac"),
             ("Harbour-01", 1, 143, 10_800, False, "city-ac"),
         )
-        for number, (station_id, evse, minutes, power_w, charging, tariff_id) in enumerate(running, 16):
+        for number, (station_id, evse, minutes, power_w, charging, tariff_id) in enumerate(
+            running, 16
+        ):
             started_at = NOW - timedelta(minutes=minutes, seconds=12)
             events = metered(started_at, minutes, power_w, 96_410 + 9_731 * number, ended=False)
             self._start(number, station_id, evse, events, charging, tariff_id)

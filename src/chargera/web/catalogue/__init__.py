@@ -29,8 +29,8 @@ class Texts:
 
     language: str
     locale: Locale
-    messages: Mapping[str, tuple[str, ...]]
-    """By key: one form, or one for each plural form of the language."""
+    messages: Mapping[str, tuple[Markup, ...]]
+    """By key: one form, or one for each plural form of the language; escaped HTML."""
 
     def __call__(self, key: str, count: int | None = None, **values: object) -> Markup:
         """Return a text with its `{values}` escaped and filled in; `count` chooses the form.
@@ -43,7 +43,12 @@ class Texts:
         else:
             form = forms[_plural_index(self.locale, count, len(forms))]
             values.setdefault("count", format_decimal(count, locale=self.locale))
-        return Markup(escape(form)).format(**values)
+        return form.format(**values)
+
+    @property
+    def tag(self) -> str:
+        """The language tag of pages in this language (BCP 47)."""
+        return str(self.locale).replace("_", "-")
 
     def has(self, key: str) -> bool:
         """Say whether there is a text of this key."""
@@ -83,11 +88,12 @@ def _key(message: Message) -> str:
     return message.id if isinstance(message.id, str) else message.id[0]
 
 
-def _forms(message: Message) -> tuple[str, ...]:
-    forms = (message.string,) if isinstance(message.string, str) else tuple(message.string)
-    if not all(forms):
+def _forms(message: Message) -> tuple[Markup, ...]:
+    text = message.string
+    forms = (text,) if isinstance(text, str) else tuple(text or ())
+    if not forms or not all(forms):
         raise ValueError(f"{_key(message)} has no text")
-    return forms
+    return tuple(escape(form) for form in forms)
 
 
 def _plural_index(locale: Locale, count: int, forms: int) -> int:

@@ -18,7 +18,7 @@ from chargera.app.registry import station_rows
 from chargera.domain.errors import ChargEraError
 from chargera.web.assets import Assets
 from chargera.web.live import LiveStreams, Pace
-from chargera.web.pages import gate, id_tokens, log, overview, session, station, tariffs
+from chargera.web.pages import gate, id_tokens, log, overview, review, session, station, tariffs
 from chargera.web.pages.errors import ErrorPages
 from chargera.web.pages.power_history import PowerHistory
 from chargera.web.pages.services import NetworkFacts, PageServices
@@ -91,6 +91,9 @@ def _routes(site: Site, streams: Streams, verification: Verification) -> list[Ro
         at("/sessions", session.show_sessions),
         at("/session/{session_id}", session.show_one_session),
         at("/session/{session_id}/readings.csv", session.download_readings),
+        at("/session/{session_id}/session.json", session.download_session),
+        at("/session/{session_id}/receipt.json", session.download_receipt),
+        at("/session/{session_id}/decision", review.decide, "POST"),
         at("/tariffs", tariffs.show_tariffs),
         at("/id-tokens", id_tokens.show_id_tokens),
         at("/id-tokens", id_tokens.register_id_token, "POST"),

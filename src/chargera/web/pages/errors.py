@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chargera.domain.errors import ChargEraError, NotPermitted
+from chargera.web.api.problems import http_status
 from chargera.web.auth import VISITOR
 from chargera.web.pages.rendering import View
 from chargera.web.pages.site import Site, see_other
-from chargera.web.api.problems import http_status
 
 KINDS: Mapping[int, str] = {
     400: "invalid",
@@ -40,9 +40,9 @@ class ErrorPages:
         """Answer an error of ours; a visitor who may not do this is asked to sign in."""
         assert isinstance(error, ChargEraError), "registered for these alone"
         view = _view(request)
-        if isinstance(error, NotPermitted) and not view.viewer.is_signed_in:
-            if request.method == "GET" and not request.url.path.startswith("/live/"):
-                return see_other(f"/login?{urlencode({'next': view.path})}")
+        may_sign_in = isinstance(error, NotPermitted) and not view.viewer.is_signed_in
+        if may_sign_in and request.method == "GET" and not request.url.path.startswith("/live/"):
+            return see_other(f"/login?{urlencode({'next': view.path})}")
         return self._page(view, http_status(error), error.message, error.remedy)
 
     async def routing(self, request: Request, error: Exception) -> Response:

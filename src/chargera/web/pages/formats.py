@@ -27,6 +27,12 @@ _TIME_PATTERNS: dict[TimeStyle, str] = {
 
 PRICE_DECIMALS_MAX = 6
 
+DASH = "\N{EN DASH}"
+NOTHING = Markup('<span aria-hidden="true">\N{EN DASH}</span>')
+"""What stands where there is no value; a screen reader says nothing."""
+
+_TIME = Markup('<time datetime="{}" title="{}" data-style="{}">{}</time>')
+
 
 @dataclass(frozen=True, slots=True)
 class Formats:
@@ -49,6 +55,12 @@ class Formats:
     def power(self, power_w: int) -> str:
         """Return `11.0 kW`."""
         return self._unit(_kilo(power_w, 1), "kilowatt", 1)
+
+    def energy_max(self, energy_wh: int) -> str:
+        """Return `20 kWh`: the end of a scale, with a decimal only where it has one."""
+        if energy_wh % 1000:
+            return self.energy(energy_wh)
+        return self._unit(_kilo(energy_wh, 0), "kilowatt-hour", 0)
 
     def power_max(self, power_w: int) -> str:
         """Return `22 kW`: a rating, with a decimal only where it has one."""
@@ -86,12 +98,11 @@ class Formats:
     def time(self, at: datetime | None, style: TimeStyle = "full") -> Markup:
         """Return a `time` element in UTC, which a script shows in local time."""
         if at is None:
-            return Markup("<span aria-hidden=true>–</span>")
+            return NOTHING
         utc = at.astimezone(UTC)
         full, shown = (self._time(utc, name) for name in ("full", style))
         machine = utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        element = '<time datetime="{}" title="{}" data-style="{}">{}</time>'
-        return Markup(element).format(machine, full, style, shown)
+        return _TIME.format(machine, full, style, shown)
 
     def ago(self, at: datetime, now: datetime) -> str:
         """Return `12 sec ago`."""

@@ -16,8 +16,8 @@ from chargera.proofs.entry import parse_envelope
 from chargera.proofs.tlog_proof import parse_tlog_proof
 from chargera.web.live import Fragment
 from chargera.web.pages.facts import Fact, exact
-from chargera.web.pages.rendering import View
-from chargera.web.pages.site import Site, Values, Visit, see_other
+from chargera.web.pages.rendering import Values, View
+from chargera.web.pages.site import Site, Visit, see_other
 
 ENTRIES_A_PAGE = 25
 ANCHORS_SHOWN = 15

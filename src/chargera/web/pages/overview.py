@@ -12,10 +12,11 @@ from chargera.app.permissions import Action
 from chargera.app.registry import overview, station_rows
 from chargera.app.sessions import list_sessions, log_head, show_today
 from chargera.app.views import LogHeadView, Overview, StationRow, Today
+from chargera.domain.transaction import SessionState
 from chargera.web.live import Fragment
 from chargera.web.pages.charts import draw_chart
-from chargera.web.pages.rendering import View
-from chargera.web.pages.site import Site, Values, Visit
+from chargera.web.pages.rendering import Values, View
+from chargera.web.pages.site import Site, Visit
 
 LIVE_MAX = 50
 RECENT_MAX = 8
@@ -47,7 +48,7 @@ async def show_overview(site: Site, request: Request) -> Response:
         values = dict(await gather_overview(site, visit))
         values["recent"] = None
         if visit.viewer.may(Action.SESSIONS_READ):
-            wanted = SessionFilter(limit=RECENT_MAX)
+            wanted = SessionFilter(state=SessionState.BILLED, limit=RECENT_MAX)
             values["recent"] = await list_sessions(visit.work, visit.viewer, wanted)
         return site.page(
             visit, "overview.html", "overview", values | {"live_url": "/live/overview"}
@@ -67,6 +68,7 @@ async def gather_overview(site: Site, visit: Visit) -> Values:
         "today": today,
         "power_chart": draw_chart(points, "slopes") if len(points) > 1 else None,
         "line": _line(visit.view, figures, today, stations, head, now),
+        "shows_cost": any(row.cost_minor is not None for row in today.sessions),
         "power_most": max((row.power_w or 0 for row in today.sessions), default=0),
     }
 

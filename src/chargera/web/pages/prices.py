@@ -33,16 +33,17 @@ class PriceWords:
 
     def lines(self, document: Mapping[str, Any]) -> list[PriceLine]:
         """Return the components of a normalised OCPI tariff, in its order."""
-        return [
-            PriceLine(
-                component["type"],
-                component["price"],
-                component.get("vat"),
-                (*self._conditions(element.get("restrictions") or {}), *self._steps(component)),
-            )
-            for element in document["elements"]
-            for component in element["price_components"]
-        ]
+        lines: list[PriceLine] = []
+        for element in document["elements"]:
+            conditions = self._conditions(element.get("restrictions") or {})
+            for component in element["price_components"]:
+                kind = component["type"]
+                # Per dimension the first element that applies counts: a later one is the rest.
+                rest = not conditions and any(line.dimension == kind for line in lines)
+                when = [self.texts("price_if.otherwise")] if rest else conditions
+                shown = (*when, *self._steps(component))
+                lines.append(PriceLine(kind, component["price"], component.get("vat"), shown))
+        return lines
 
     def summary(self, tariff: TariffView) -> Markup:
         """Return the lowest energy price, or else the first price, as `€0.39 per kWh`."""
@@ -55,7 +56,7 @@ class PriceWords:
             price = self.texts("price.from", price=price)
         if len(lines) > max(len(energy), 1):
             others = {line.dimension for line in lines} - {shown.dimension}
-            names = [self.texts(f"dimension.{name}") for name in sorted(others)]
+            names = [self.texts(f"price_extra.{name}") for name in sorted(others)]
             return self.texts("price.and", first=price, second=Markup(", ").join(names))
         return price
 

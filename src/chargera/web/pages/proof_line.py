@@ -8,6 +8,8 @@ import base64
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from chargera.app.views import SessionView
 from chargera.domain.proof_level import ProofLevel
 from chargera.proofs.checkpoint import parse_checkpoint
@@ -41,6 +43,8 @@ STEP_OF_STOP = {
 }
 """Which step of the verifier judges a stop. None judges the meter: it is where trust begins."""
 
+SIGNATURE_DIGITS_SHOWN = 40
+
 _OCMF_NAMES = {"Transaction.Begin": "ocmf_begin", "Transaction.End": "ocmf_end"}
 
 
@@ -55,6 +59,8 @@ class Stop:
     facts: tuple[Fact, ...] = ()
     texts: tuple[TextBlock, ...] = ()
     json_url: str | None = None
+    gist: str | Markup = ""
+    """The one thing to see at this stop."""
 
     @property
     def icon(self) -> str:
@@ -127,7 +133,7 @@ class ProofWords:
         return ProofLine(False, (Stop("meter", "reported", detail, tuple(meter)), signed, *pending))
 
 
-_Parts = tuple[tuple[Fact, ...], tuple[TextBlock, ...], str | None]
+_Parts = tuple[tuple[Fact, ...], tuple[TextBlock, ...], str | None, str | Markup]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +145,7 @@ class _ReceiptData:
     formats: Formats
 
     def parts(self, key: str) -> _Parts:
-        """Return facts, texts and the JSON twin of one stop."""
+        """Return facts, texts, the JSON twin and the gist of one stop."""
         match key:
             case "meter":
                 return self._meter()
@@ -175,7 +181,9 @@ class _ReceiptData:
             Fact("meter_stop", self.formats.energy_exact(cdr["meter_stop_wh"])),
             Fact("energy", self.formats.energy_exact(cdr["energy_wh"])),
         )
-        return facts, (), f"/api/v1/stations/{quote(cdr['station_id'], safe='')}"
+        begin, end = (self.formats.energy_exact(cdr[f"meter_{at}_wh"]) for at in ("start", "stop"))
+        twin = f"/api/v1/stations/{quote(cdr['station_id'], safe='')}"
+        return facts, (), twin, f"{begin} → {end}"
 
     def _signed_value(self) -> _Parts:
         key = self._registration().record["meter_key"]
@@ -184,7 +192,8 @@ class _ReceiptData:
             raw = base64.b64decode(entry.record["ocmf_base64"]).decode("utf-8", "replace")
             name = _OCMF_NAMES.get(entry.record["context"], "ocmf_other")
             texts.append(TextBlock(name, raw))
-        return (exact("meter_key", key),) if key else (), tuple(texts), None
+        signatures = "\n".join(_signature(text.value) for text in texts)
+        return (exact("meter_key", key),) if key else (), tuple(texts), None, signatures
 
     def _readings(self) -> _Parts:
         events = self.receipt.events
@@ -194,8 +203,9 @@ class _ReceiptData:
                 Fact("first_reading", self.formats.time(events[0].at)),
                 Fact("last_reading", self.formats.time(events[-1].at)),
             ]
-        digest = exact("readings_digest", events_digest(self.receipt.event_records))
-        return (*facts, digest), (), f"/api/v1/sessions/{self.receipt.session_id}"
+        digest = events_digest(self.receipt.event_records)
+        facts.append(exact("readings_digest", digest))
+        return tuple(facts), (), f"/api/v1/sessions/{self.receipt.session_id}", digest
 
     def _bill(self) -> _Parts:
         cdr = self._cdr.record
@@ -211,7 +221,9 @@ class _ReceiptData:
             exact("tariff_digest", tariff["digest"]),
             self._entry_link("tariff_entry", tariff["log_index"]),
         )
-        return facts, (), f"/api/v1/sessions/{self.receipt.session_id}/cdr"
+        total = self.formats.money(bill["gross_minor"], bill["currency"])
+        energy = self.formats.energy_exact(cdr["energy_wh"])
+        return facts, (), f"/api/v1/sessions/{self.receipt.session_id}/cdr", f"{energy} → {total}"
 
     def _entry(self) -> _Parts:
         entry, index = self._cdr, self._cdr.proof.index
@@ -225,7 +237,8 @@ class _ReceiptData:
             ),
             exact("salt", entry.salt.hex()),
         )
-        return facts, (), f"/api/v1/log/entries/{index}"
+        gist = self.texts("entry.numbered", index=self.formats.number(index))
+        return facts, (), f"/api/v1/log/entries/{index}", gist
 
     def _tree(self) -> _Parts:
         entry = self._cdr
@@ -237,17 +250,18 @@ class _ReceiptData:
             Fact("tree_size", self.formats.number(head.size)),
         )
         texts = (TextBlock("path", path),) if path else ()
-        return facts, texts, f"/api/v1/log/entries/{entry.proof.index}"
+        return facts, texts, f"/api/v1/log/entries/{entry.proof.index}", head.root_hash.hex()
 
     def _checkpoint(self) -> _Parts:
         note = self._cdr.proof.checkpoint
         origin = exact("origin", parse_checkpoint(note).origin)
-        return (origin,), (TextBlock("checkpoint", note.decode()),), None
+        text = note.decode()
+        return (origin,), (TextBlock("checkpoint", text),), None, text.strip()
 
     def _anchor(self) -> _Parts:
         anchor = self.receipt.anchor
         if anchor is None:
-            return (), (), None
+            return (), (), None, ""
         url = f"/api/v1/topics/{anchor.topic_id}/messages/{anchor.sequence_number}"
         facts = (
             exact("topic_id", anchor.topic_id),
@@ -257,8 +271,15 @@ class _ReceiptData:
             exact("previous_running_hash", anchor.previous_running_hash.hex()),
             exact("running_hash", anchor.running_hash.hex()),
         )
-        return facts, (), url
+        place = f"{anchor.topic_id} #{anchor.sequence_number}\n{anchor.consensus_timestamp}"
+        return facts, (), url, place
 
     def _entry_link(self, key: str, index: int) -> Fact:
         text = self.texts("entry.numbered", index=self.formats.number(index))
         return Fact(key, text, href=f"/log/entry/{index}")
+
+
+def _signature(ocmf: str) -> str:
+    """Return the first digits of the signature in an OCMF string, for the eye alone."""
+    digits = ocmf.rpartition('"SD":"')[2].partition('"')[0]
+    return f"{digits[:SIGNATURE_DIGITS_SHOWN]}…"

@@ -10,7 +10,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -18,7 +17,7 @@ from chargera.app.permissions import Action, Caller
 from chargera.web.assets import Assets
 from chargera.web.auth import Identity
 from chargera.web.catalogue import Texts, choose_language, load_texts
-from chargera.web.pages.formats import Formats
+from chargera.web.pages.formats import NOTHING, Formats
 from chargera.web.pages.services import NetworkFacts
 
 CSP = "; ".join(
@@ -169,12 +168,22 @@ def _filter(name: str) -> Callable[..., str]:
 def _measure(context: Context, value: int | None, unit: str) -> str:
     """Write a value as the filter `unit` does; a dash where there is none."""
     if value is None:
-        return Markup("<span aria-hidden=true>–</span>")
+        return NOTHING
     text: str = getattr(_formats(context), unit)(value)
     return text
 
 
-_WRITERS = ("ago", "energy", "money", "number", "power", "power_max", "price", "time")
+_WRITERS = (
+    "ago",
+    "energy",
+    "energy_max",
+    "money",
+    "number",
+    "power",
+    "power_max",
+    "price",
+    "time",
+)
 FILTERS: dict[str, Callable[..., str]] = {
     **{name: _filter(name) for name in _WRITERS},
     "measure": _measure,

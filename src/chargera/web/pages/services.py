@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from chargera.app.admin_ports import AdminDatabase, IsConnected
+from chargera.app.billing import ReviewDecision
 from chargera.app.commands import StationControl
 from chargera.app.logins import SignIn
 from chargera.app.ports import Clock, Feed
@@ -39,6 +40,11 @@ class PageServices:
     """The receipt of a billed session; its caller has checked who may read it.
 
     Raises NotFound, Conflict without a bill, Refused after erasure.
+    """
+    decide_review: Callable[[str, ReviewDecision, str], Awaitable[None]]
+    """Bill a session in review: session id, decision, who decided; checks nothing, commits.
+
+    Raises Conflict if it is not in review, InvalidInput for values that cannot be billed.
     """
     tlog_proof: Callable[[int], Awaitable[bytes]]
     """The proof of an entry under the newest head; NotFound until a head covers it."""

@@ -3,13 +3,12 @@
 import asyncio
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from datetime import datetime
-from typing import Any
 from urllib.parse import quote, urlencode
 
+import orjson
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,16 +16,19 @@ from starlette.responses import Response
 from chargera.app.admin_ports import SessionFilter
 from chargera.app.registry import show_station
 from chargera.app.sessions import is_link_key, list_sessions, show_session
-from chargera.app.views import CdrView, ReadingView, SessionView
+from chargera.app.views import ReadingView, SessionView, as_json, session_json
 from chargera.domain.errors import Conflict, NotFound, Refused
 from chargera.proofs.receipt import parse_receipt, verify_receipt
 from chargera.proofs.records import time_text
 from chargera.web.live import Fragment
+from chargera.web.pages.bill import bill_of
 from chargera.web.pages.charts import Chart, Point, draw_chart
 from chargera.web.pages.facts import Fact, exact
+from chargera.web.pages.formats import DASH
 from chargera.web.pages.proof_line import ProofLine, ProofWords
-from chargera.web.pages.rendering import View
-from chargera.web.pages.site import Site, Values, Visit
+from chargera.web.pages.rendering import Values, View
+from chargera.web.pages.review import gather_review
+from chargera.web.pages.site import Site, Visit
 
 SESSIONS_A_PAGE = 50
 
@@ -48,46 +50,6 @@ CSV_COLUMNS = (
     "power_w",
     "charging",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class BillLine:
-    """A line of the bill; `how` says how much of what."""
-
-    dimension: str
-    how: Markup
-    minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodLine:
-    """What one dimension cost in one stretch of time, before VAT and rounding."""
-
-    started_at: datetime
-    dimension: str
-    measured: str
-    exact: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """A bill as it is shown; `cdr_id` None: what it would be if the session ended now."""
-
-    currency: str
-    lines: tuple[BillLine, ...]
-    periods: tuple[PeriodLine, ...]
-    net_minor: int
-    vat_minor: int
-    gross_minor: int
-    cdr_id: str | None = None
-    tariff_id: str | None = None
-    tariff_version: int | None = None
-    credits: tuple[CdrView, ...] = ()
-
-    @property
-    def is_final(self) -> bool:
-        """It is a CDR."""
-        return self.cdr_id is not None
 
 
 async def show_sessions(site: Site, request: Request) -> Response:
@@ -121,7 +83,7 @@ async def show_one_session(site: Site, request: Request) -> Response:
         values |= {
             "facts": session_facts(visit.view, values["view"]),
             "live_url": live_url,
-            "next_url": visit.view.path,
+            **await gather_review(visit, values["view"]),
         }
         return site.page(visit, "session.html", "sessions", values)
 
@@ -129,11 +91,11 @@ async def show_one_session(site: Site, request: Request) -> Response:
 async def gather_session(site: Site, visit: Visit, session_id: str, key: str | None) -> Values:
     """Return what the live fragments of a session show."""
     view = await _session(site, visit, session_id, key)
-    row, query = view.session, _key_query(key)
+    row = view.session
     receipt = await _receipt(site, view)
-    bill = _bill(visit.view, view)
+    bill = bill_of(visit.view, view)
     is_final = bill is not None and bill.is_final
-    api = f"/api/v1/sessions/{session_id}"
+    links = _links(session_id, key)
     now = site.services.clock.now()
     return {
         "view": view,
@@ -145,10 +107,10 @@ async def gather_session(site: Site, visit: Visit, session_id: str, key: str | N
         "energy_chart": energy_chart(view.readings),
         "bill": bill,
         "proof": await _proof(site, visit, view, receipt),
-        "receipt_url": f"{api}/receipt{query}" if is_final and receipt else None,
-        "cdr_url": f"{api}/cdr{query}",
-        "csv_url": f"/session/{session_id}/readings.csv{query}",
-        "json_url": f"{api}{query}",
+        "receipt_url": links.receipt if is_final and receipt else None,
+        "cdr_url": links.cdr,
+        "csv_url": links.readings,
+        "json_url": links.json,
     }
 
 
@@ -163,6 +125,22 @@ async def download_readings(site: Site, request: Request) -> Response:
         media_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": name, "Cache-Control": "no-store"},
     )
+
+
+async def download_session(site: Site, request: Request) -> Response:
+    """Answer `/session/{session_id}/session.json`, for who came by the session's link."""
+    session_id = request.path_params["session_id"]
+    async with site.visit(request) as visit:
+        view = await _session(site, visit, session_id, request.query_params.get("key"))
+    return _json(orjson.dumps(as_json(session_json(view))))
+
+
+async def download_receipt(site: Site, request: Request) -> Response:
+    """Answer `/session/{session_id}/receipt.json`, for who came by the session's link."""
+    session_id = request.path_params["session_id"]
+    async with site.visit(request) as visit:
+        await _session(site, visit, session_id, request.query_params.get("key"))
+    return _json(await site.services.receipt(session_id))
 
 
 def readings_csv(readings: Sequence[ReadingView]) -> str:
@@ -259,72 +237,6 @@ async def _proof(site: Site, visit: Visit, view: SessionView, receipt: bytes | N
     return words.of_receipt(parse_receipt(receipt), verdict)
 
 
-def _bill(view: View, session: SessionView) -> Bill | None:
-    """Return the bill that stands, or what it would be now; None if there is neither."""
-    if session.live is not None and session.live.cost_so_far is not None:
-        return _shown_bill(view, session.live.cost_so_far)
-    final = [cdr for cdr in session.cdrs if not cdr.is_credit]
-    if not final:
-        return None
-    record = next(
-        (e.record for e in session.entries if e.log_index == final[-1].log_index and e.record),
-        None,
-    )
-    if record is None:
-        return _bare_bill(final[-1])
-    credits = tuple(cdr for cdr in session.cdrs if cdr.is_credit)
-    return _shown_bill(view, record["bill"], record, credits)
-
-
-def _bare_bill(cdr: CdrView) -> Bill:
-    """Return the amounts alone: its breakdown was erased, or is not for this viewer."""
-    return Bill(cdr.currency, (), (), cdr.net_minor, cdr.vat_minor, cdr.gross_minor, cdr.cdr_id)
-
-
-def _shown_bill(
-    view: View,
-    bill: Mapping[str, Any],
-    record: Mapping[str, Any] | None = None,
-    credits: tuple[CdrView, ...] = (),
-) -> Bill:
-    tariff = record["tariff"] if record else {}
-    return Bill(
-        currency=bill["currency"],
-        lines=tuple(
-            BillLine(line["dimension"], _how(view, line), line["minor"]) for line in bill["lines"]
-        ),
-        periods=tuple(
-            PeriodLine(
-                datetime.fromisoformat(period["started_at"]),
-                part["dimension"],
-                _quantity(view, part["dimension"], part["billed"]),
-                part["exact"],
-            )
-            for period in bill["periods"]
-            for part in period["dimensions"]
-        ),
-        net_minor=bill["net_minor"],
-        vat_minor=bill["vat_minor"],
-        gross_minor=bill["gross_minor"],
-        cdr_id=record["cdr_id"] if record else None,
-        tariff_id=tariff.get("tariff_id"),
-        tariff_version=tariff.get("version"),
-        credits=credits,
-    )
-
-
-def _how(view: View, line: Mapping[str, Any]) -> Markup:
-    quantity = _quantity(view, line["dimension"], line["quantity"])
-    if line["vat_rate"] is None:
-        return view.texts("bill.line_no_vat", quantity=quantity)
-    return view.texts("bill.line", quantity=quantity, rate=line["vat_rate"])
-
-
-def _quantity(view: View, dimension: str, quantity: str) -> str:
-    """Write a quantity of `bill_as_json`: kWh, seconds, or once."""
-    return view.formats.quantity(dimension, Decimal(quantity)) or view.texts("bill.quantity_FLAT")
-
-
 def _series(readings: Sequence[ReadingView], name: str) -> list[Point]:
     """Return the values of one kind in order of the station's time, one a moment."""
     values: dict[datetime, int] = {}
@@ -348,13 +260,37 @@ def _said(view: View, session: SessionView) -> Markup:
     energy = write.energy(row.energy_wh or 0)
     if live is not None:
         cost = live.cost_so_far
-        amount = write.money(cost["gross_minor"], cost["currency"]) if cost else "–"
+        amount = write.money(cost["gross_minor"], cost["currency"]) if cost else DASH
         power = write.power(live.power_w or 0)
         return view.texts("session.said", energy=energy, power=power, cost=amount)
-    amount = "–"
+    amount = DASH
     if row.gross_minor is not None and row.currency is not None:
         amount = write.money(row.gross_minor, row.currency)
     return view.texts("session.said_billed", energy=energy, cost=amount)
+
+
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """Where the data of a session's page is; REST, unless the viewer has its link alone."""
+
+    json: str
+    receipt: str
+    cdr: str | None
+    readings: str
+
+
+def _links(session_id: str, key: str | None) -> _Links:
+    page, query = f"/session/{session_id}", _key_query(key)
+    readings = f"{page}/readings.csv{query}"
+    if key is not None:
+        return _Links(f"{page}/session.json{query}", f"{page}/receipt.json{query}", None, readings)
+    api = f"/api/v1/sessions/{session_id}"
+    return _Links(api, f"{api}/receipt", f"{api}/cdr", readings)
+
+
+def _json(document: bytes) -> Response:
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return Response(document, media_type="application/json", headers=headers)
 
 
 def _key_query(key: str | None) -> str:

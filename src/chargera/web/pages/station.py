@@ -17,10 +17,11 @@ from chargera.app.views import MessageView, SessionRow, StationView
 from chargera.domain.errors import InvalidInput, NotFound
 from chargera.web.live import Fragment
 from chargera.web.pages.facts import Fact, exact
+from chargera.web.pages.formats import DASH
 from chargera.web.pages.frames import filter_exchanges, read_exchange
 from chargera.web.pages.prices import PriceWords
-from chargera.web.pages.rendering import View
-from chargera.web.pages.site import Site, Values, Visit, see_other
+from chargera.web.pages.rendering import Values, View
+from chargera.web.pages.site import Site, Visit, see_other
 
 STATIONS_A_PAGE = 60
 SESSIONS_SHOWN = 20
@@ -135,12 +136,12 @@ def station_facts(view: View, station: StationView) -> list[Fact]:
         reported = " ".join(filter(None, (private.vendor_reported, private.model_reported)))
         facts += [
             exact("serial_number", private.serial_number),
-            Fact("reported_as", reported or "–"),
-            Fact("firmware_version", private.firmware_version or "–"),
+            Fact("reported_as", reported or DASH),
+            Fact("firmware_version", private.firmware_version or DASH),
             Fact("last_boot_at", write.time(private.last_boot_at)),
             Fact("ocpp_versions", ", ".join(private.ocpp_versions)),
             Fact("security_profile", write.number(private.security_profile)),
-            Fact("host", private.host or "–"),
+            Fact("host", private.host or DASH),
         ]
     return facts
 
@@ -184,7 +185,12 @@ async def _sessions(visit: Visit, station_id: str) -> list[SessionRow] | None:
 
 async def _messages(visit: Visit, station_id: str, query: Mapping[str, str]) -> Values:
     """Return the message log for who may read it, filtered as the address says."""
-    none = {"messages": None, "older_messages": None, "message_filter": {}, "message_actions": []}
+    none: Values = {
+        "messages": None,
+        "older_messages": None,
+        "message_filter": {},
+        "message_actions": [],
+    }
     if not visit.viewer.may(Action.MESSAGES_READ):
         return none
     before = query.get("before", "")

@@ -8,7 +8,8 @@ from starlette.responses import Response
 from chargera.app.ports import LiveEvent
 from chargera.web.live import Fragment, LiveStreams
 from chargera.web.pages import log, overview, session, station
-from chargera.web.pages.site import Site, Values, Visit
+from chargera.web.pages.rendering import Values
+from chargera.web.pages.site import Site, Visit
 
 Gather = Callable[[Visit], Awaitable[Values]]
 

@@ -44,7 +44,8 @@ def tariff_facts(view: View, tariff: TariffView) -> list[Fact]:
     """Return what is known of a tariff version."""
     t, write = view.texts, view.formats
     links = [
-        Markup('<a href="/s/{}">{}</a>').format(station, station) for station in tariff.stations
+        Markup('<a class="nowrap" href="/s/{}">{}</a>').format(station, station)
+        for station in tariff.stations
     ]
     return [
         Fact("version", write.number(tariff.version)),
