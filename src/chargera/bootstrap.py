@@ -317,13 +317,15 @@ class Server:
         listener = _listen(self.options.host, self.options.http_port)
         port = listener.getsockname()[1]
         self.http_url = f"http://{self.options.host}:{port}"
+        pages = create_pages(self._page_services())
         app = Starlette(
             routes=[
                 *public_routes(self._public_services()),
                 Mount("/api", make_api(self._api_services())),
-                Mount("/", create_pages(self._page_services())),
+                Mount("/", pages.app),
             ]
         )
+        self._loop("pages", pages.run)
         server = _HttpServer(
             uvicorn.Config(
                 app,
@@ -340,6 +342,7 @@ class Server:
         task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
 
         async def stop() -> None:
+            pages.close()  # live streams end first, or the server would wait for them
             server.should_exit = True
             await task
 
@@ -520,6 +523,7 @@ class Server:
             sign_in=logins.SignIn(self.passwords, self.entropy, limiter),
             link_secret=self._link_secret(),
             receipt=self.receipt,
+            decide_review=self.decide_review,
             tlog_proof=self.tlog_proof,
             trust=self.trust,
             secure_cookies=False,
