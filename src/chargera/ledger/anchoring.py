@@ -112,14 +112,14 @@ class Anchoring:
         async with self._turn:
             with suppress(Undetermined, Refused), self._noting_faults():
                 situation = await self._look()
+                is_first, self._resumed = not self._resumed, True
                 if situation.outstanding is not None:
-                    if not self._resumed:
+                    if is_first:
                         await self._deliver(situation)
                 elif situation.newest is not None and self._is_due(situation, situation.newest):
                     await self._request_and_deliver(situation.newest)
                 elif self._not_before is None:
                     self._fault = None
-                self._resumed = True
 
     async def anchor_now(self) -> Anchor:
         """Anchor the newest head, whatever the policy says; return its anchor with its message.

@@ -22,12 +22,10 @@ QUEUE = "outbox"
 CONCURRENCY = 4
 RETRY_S_MAX = 60
 STALLED_S = 30.0
-"""A worker that has not said so for this long is taken for dead, and its jobs are run again."""
-
 SWEEP_S = 10.0
-RESTART_S = 1.0
 FINISH_S = 3.0
-"""How long running jobs may take to finish when the worker is stopped."""
+RESTART_S = 1.0
+POLL_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -35,8 +33,20 @@ _log = logging.getLogger(__name__)
 class Jobs:
     """Jobs by name: `register` their functions, `defer` them, `run` the worker."""
 
-    def __init__(self, url: str) -> None:
-        """Keep jobs in the database at `url`; nothing is connected before `run`."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        finish_s: float = FINISH_S,
+        stalled_s: float = STALLED_S,
+        sweep_s: float = SWEEP_S,
+    ) -> None:
+        """Keep jobs in the database at `url`; nothing is connected before `run`.
+
+        `finish_s`: how long jobs may take to finish when the worker is stopped. A worker that
+        gave no sign for `stalled_s` is taken for dead and its jobs run again; they are looked for
+        every `sweep_s`.
+        """
         connector = procrastinate.PsycopgConnector(
             conninfo=url,
             min_size=1,
@@ -44,6 +54,9 @@ class Jobs:
             kwargs={"application_name": "chargera-worker", "options": "-c timezone=UTC"},
         )
         self._app = procrastinate.App(connector=connector)
+        self._finish_s = finish_s
+        self._stalled_s = stalled_s
+        self._sweep_s = sweep_s
         self._stopping = asyncio.Event()
         self.running = False
         """Whether the worker takes jobs now."""
@@ -83,9 +96,10 @@ class Jobs:
                 self._app.run_worker_async(
                     queues=[QUEUE],
                     concurrency=CONCURRENCY,
+                    fetch_job_polling_interval=POLL_S,
                     install_signal_handlers=False,
                     delete_jobs="successful",
-                    shutdown_graceful_timeout=FINISH_S,
+                    shutdown_graceful_timeout=self._finish_s,
                 )
             )
             stopping = asyncio.create_task(self._stopping.wait())
@@ -108,11 +122,13 @@ class Jobs:
                     await self._revive()
                 except ProcrastinateException as error:
                     _log.warning("jobs of dead workers are not looked for: %s", error)
-            await self._pause(SWEEP_S if self.running else RESTART_S)
+            await self._pause(self._sweep_s if self.running else RESTART_S)
 
     async def _revive(self) -> None:
         manager = self._app.job_manager
-        for job in await manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=STALLED_S):
+        for job in await manager.get_stalled_jobs(
+            queue=QUEUE, seconds_since_heartbeat=self._stalled_s
+        ):
             _log.warning("job %s of a dead worker runs again", job.call_string)
             await manager.retry_job(job)
 

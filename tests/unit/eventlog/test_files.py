@@ -2,7 +2,6 @@
 
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -119,8 +118,8 @@ class TestMemoryDisk(DiskContract):
 
 
 @pytest.fixture(params=["memory", "os"])
-def files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DurableFiles]:
-    yield DurableFiles(MemoryDisk() if request.param == "memory" else OsDisk(tmp_path))
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> DurableFiles:
+    return DurableFiles(MemoryDisk() if request.param == "memory" else OsDisk(tmp_path))
 
 
 def test_written_files_are_read_back(files: DurableFiles) -> None:
