@@ -17,6 +17,9 @@ DESCRIPTION_CHARS_MAX = 255
 UNREADABLE_ID = "-1"
 """The message id of an error about a message whose own id cannot be read (2.0.1 part 4, 4.2.3)."""
 
+MEMBER_BYTES_MIN = 4
+"""No member of an object is shorter than `"":0`."""
+
 Payload = dict[str, Any]
 
 
@@ -204,29 +207,31 @@ def _parse(frame: bytes, bounds: FrameBounds) -> Any:
         document = orjson.loads(frame)
     except orjson.JSONDecodeError as error:
         raise BadFrame(Fault.RPC, f"no JSON: {error}"[:120], *_salvage(frame)) from None
-    # Every opening bracket and every colon is counted, those in texts too: counting runs at the
-    # speed of memory, and only a frame that is suspicious by it is looked at closely.
-    colons = frame.count(b":")
+    # Brackets and colons are counted in the bytes, those in texts too: counting runs at the speed
+    # of memory, and only a frame that is suspicious by it is looked at closely.
     brackets = frame.count(b"[") + frame.count(b"{")
     if brackets > bounds.depth_max and _is_deeper(document, bounds.depth_max):
         raise BadFrame(
             Fault.RPC, f"more than {bounds.depth_max} levels of nesting", *_salvage(frame)
         )
-    if colons > bounds.members_max:
+    many = len(frame) > MEMBER_BYTES_MIN * bounds.members_max
+    if many and frame.count(b":") > bounds.members_max:
         raise BadFrame(Fault.RPC, f"more than {bounds.members_max} members", *_salvage(frame))
-    if _has_duplicates(frame, document, colons):
+    compact = orjson.dumps(document)
+    if compact != frame and _has_duplicates(frame, compact):
         raise BadFrame(Fault.FORMAT, "an object names a member twice", *_salvage(frame))
     return document
 
 
-def _has_duplicates(frame: bytes, document: Any, colons: int) -> bool:
+def _has_duplicates(frame: bytes, compact: bytes) -> bool:
     """Say whether an object names a member twice, which leaves open what it means.
 
-    orjson keeps the last one. Where no text is escaped, writing the parsed value again
-    loses exactly the colons of what was dropped, so comparing counts is exact.
+    orjson keeps the last one, so `compact`, the parsed value written again, lacks exactly the
+    colons of what was dropped. Texts with escapes may be written otherwise: those frames are
+    parsed a second time.
     """
     if b"\\" not in frame:
-        return orjson.dumps(document).count(b":") != colons
+        return compact.count(b":") != frame.count(b":")
     try:
         json.loads(frame, object_pairs_hook=_object_without_duplicates)
     except _DuplicateMemberError:

@@ -10,6 +10,7 @@ What billing and live pages use is taken; voltages, currents and the like stay i
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -26,10 +27,6 @@ ELEMENTS_MAX = 5_000
 Number = int | Decimal
 Samples = tuple[MeterSample, ...]
 Signed = tuple[SignedValue, ...]
-Scale = Callable[[Payload], tuple[str, int] | None]
-"""Returns unit and decimal exponent of a sampled value; None if they cannot be read."""
-SignedBytes = Callable[[Payload], tuple[bytes, bool] | None]
-"""Returns a sampled value's signed bytes and whether it is a plain number besides; None: none."""
 
 EXPONENT_OF_UNIT = {
     (ENERGY, ""): 0,
@@ -53,12 +50,27 @@ CONTEXTS = {
 
 PHASES = {f"{line}{end}": line for line in ("L1", "L2", "L3") for end in ("", "-N")}
 
-_Values = dict[tuple[ReadingContext, str, str | None], Number]
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a version writes a `SampledValue`."""
+
+    scale: Callable[[Payload], tuple[str, int] | None]
+    """Returns unit and decimal exponent; None if they cannot be read."""
+    signed_member: str
+    """The member without which there is no signed value."""
+    signed_bytes: Callable[[Payload], bytes | None]
+    """Returns the signed value; None: there is none after all."""
+    signed_has_number: bool
+    """Whether a plain number stands beside the signed value."""
 
 
-def read(
-    elements: list[Payload], scale: Scale, signed_bytes: SignedBytes, notes: Notes
-) -> tuple[Samples, Signed]:
+_Quantities = dict[str | tuple[str, str], Number]
+"""By measurand, or by measurand and phase."""
+_Values = dict[ReadingContext, _Quantities]
+
+
+def read(elements: list[Payload], style: Style, notes: Notes) -> tuple[Samples, Signed]:
     """Return the samples and signed values of a list of `MeterValue` elements."""
     samples: list[MeterSample] = []
     signed: list[SignedValue] = []
@@ -68,14 +80,15 @@ def read(
         at = fields.moment(element, "timestamp", notes)
         values: _Values = {}
         for sampled in fields.objects(element, "sampledValue"):
+            if style.signed_member in sampled:
+                signature = style.signed_bytes(sampled)
+                if signature is not None:
+                    signed.append(SignedValue(signature, _context(sampled), at))
+                    if not style.signed_has_number:
+                        continue
             measurand = sampled.get("measurand", ENERGY)
-            signature = signed_bytes(sampled)
-            if signature is not None:
-                signed.append(SignedValue(signature[0], _context(sampled), at))
-                if not signature[1]:
-                    continue
             if measurand in (ENERGY, POWER, None):
-                _take(values, sampled, measurand or ENERGY, scale, notes)
+                _take(values, sampled, measurand or ENERGY, style, notes)
         if values:
             _close(samples, values, at)
     return tuple(samples), tuple(signed)
@@ -88,9 +101,9 @@ def _context(sampled: Payload) -> ReadingContext:
     raise CallRefused(Fault.TYPE, "context: is no text")
 
 
-def _take(values: _Values, sampled: Payload, measurand: str, scale: Scale, notes: Notes) -> None:
+def _take(values: _Values, sampled: Payload, measurand: str, style: Style, notes: Notes) -> None:
     """Put one value under its context, measurand and phase; what cannot be read is noted."""
-    unit = scale(sampled)
+    unit = style.scale(sampled)
     exponent = None if unit is None else EXPONENT_OF_UNIT.get((measurand, unit[0].casefold()))
     value = fields.number(sampled.get("value"))
     if exponent is None or unit is None or value is None:
@@ -106,29 +119,30 @@ def _take(values: _Values, sampled: Payload, measurand: str, scale: Scale, notes
         phase = PHASES.get(phase) if phase.__class__ is str else None
         if phase is None:
             return  # a difference between phases, or the neutral: no part of the total
-    key = (_context(sampled), measurand, phase)
+    quantities = values.setdefault(_context(sampled), {})
+    key = measurand if phase is None else (measurand, phase)
     location = sampled.get("location")
-    if location == "EV" or (location == "Inlet" and key in values):
+    if location == "EV" or (location == "Inlet" and key in quantities):
         return
-    values[key] = value
+    quantities[key] = value
 
 
 def _close(samples: list[MeterSample], values: _Values, at: datetime) -> None:
     """Turn the values of one element into a sample for each context."""
-    for context in dict.fromkeys(key[0] for key in values):
-        register = _total(values, context, ENERGY)
-        power = _total(values, context, POWER)
+    for context, quantities in values.items():
+        register = _total(quantities, ENERGY)
+        power = _total(quantities, POWER)
         if register is not None or power is not None:
             samples.append(MeterSample(at, context, register, power))
 
 
-def _total(values: _Values, context: ReadingContext, measurand: str) -> int | None:
-    total = values.get((context, measurand, None))
+def _total(quantities: _Quantities, measurand: str) -> int | None:
+    total = quantities.get(measurand)
     if total is None:
         phases = [
-            values[key]
+            quantities[key]
             for line in ("L1", "L2", "L3")
-            if (key := (context, measurand, line)) in values
+            if (key := (measurand, line)) in quantities
         ]
         if not phases:
             return None

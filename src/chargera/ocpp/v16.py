@@ -129,9 +129,7 @@ def _start_transaction(payload: Payload, notes: Notes) -> TransactionEvent:
 def _stop_transaction(payload: Payload, notes: Notes) -> TransactionEvent:
     at = fields.moment(payload, "timestamp", notes)
     register_wh = fields.register(payload, "meterStop", notes)
-    samples, signed = meter_values.read(
-        fields.objects(payload, "transactionData"), _scale, _signed_bytes, notes
-    )
+    samples, signed = meter_values.read(fields.objects(payload, "transactionData"), STYLE, notes)
     id_tag = fields.optional_text(payload, "idTag")
     number = fields.integer(payload, "transactionId", UNNUMBERED, fields.INT64_MAX)
     return TransactionEvent(
@@ -155,7 +153,7 @@ def _meter_values(payload: Payload, notes: Notes) -> MeterValues | TransactionEv
     """Values of a transaction are one event of it, at the time of their first element."""
     connector = fields.integer(payload, "connectorId")
     elements = fields.objects(payload, "meterValue")
-    samples, signed = meter_values.read(elements, _scale, _signed_bytes, notes)
+    samples, signed = meter_values.read(elements, STYLE, notes)
     number = fields.optional_integer(payload, "transactionId", UNNUMBERED, fields.INT64_MAX)
     if number is None or number == NO_TRANSACTION or not elements:
         return MeterValues(None, connector, samples, signed)
@@ -181,14 +179,17 @@ def _scale(sampled: Payload) -> tuple[str, int] | None:
     return (unit, 0) if unit.__class__ is str else None
 
 
-def _signed_bytes(sampled: Payload) -> tuple[bytes, bool] | None:
-    """A SignedData value is the signed string itself and no number besides."""
+def _signed_bytes(sampled: Payload) -> bytes | None:
+    """A SignedData value is the signed string itself."""
     if sampled.get("format") != "SignedData":
         return None
     value = sampled.get("value")
     if value.__class__ is not str:
         raise CallRefused(Fault.TYPE, "value: is no text")
-    return value.encode(), False
+    return value.encode()
+
+
+STYLE = meter_values.Style(_scale, "format", _signed_bytes, signed_has_number=False)
 
 
 # Answers --------------------------------------------------------------------------------------

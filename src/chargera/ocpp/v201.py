@@ -98,9 +98,7 @@ def _transaction_event(payload: Payload, notes: Notes) -> TransactionEvent:
     evse = fields.optional_object(payload, "evse")
     id_token = fields.optional_object(payload, "idToken")
     elements = fields.objects(payload, "meterValue")
-    samples, signed = (
-        meter_values.read(elements, _scale, _signed_bytes, notes) if elements else ((), ())
-    )
+    samples, signed = meter_values.read(elements, STYLE, notes) if elements else ((), ())
     state = fields.optional_text(info, "chargingState")
     return TransactionEvent(
         kind=kind,
@@ -120,9 +118,7 @@ def _transaction_event(payload: Payload, notes: Notes) -> TransactionEvent:
 
 
 def _meter_values(payload: Payload, notes: Notes) -> MeterValues:
-    samples, signed = meter_values.read(
-        fields.objects(payload, "meterValue"), _scale, _signed_bytes, notes
-    )
+    samples, signed = meter_values.read(fields.objects(payload, "meterValue"), STYLE, notes)
     return MeterValues(fields.integer(payload, "evseId"), None, samples, signed)
 
 
@@ -147,8 +143,7 @@ def _scale(sampled: Payload) -> tuple[str, int] | None:
     return unit, multiplier
 
 
-def _signed_bytes(sampled: Payload) -> tuple[bytes, bool] | None:
-    """A signed value stands beside the plain number."""
+def _signed_bytes(sampled: Payload) -> bytes | None:
     signed = sampled.get("signedMeterValue")
     if signed is None:
         return None
@@ -159,7 +154,7 @@ def _signed_bytes(sampled: Payload) -> tuple[bytes, bool] | None:
         raise CallRefused(Fault.OCCURRENCE, "signedMeterData: is required")
     if data.__class__ is not str:
         raise CallRefused(Fault.TYPE, "signedMeterData: is no text")
-    return _unwrapped(data), True
+    return _unwrapped(data)
 
 
 def _unwrapped(data: str) -> bytes:
@@ -170,6 +165,9 @@ def _unwrapped(data: str) -> bytes:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         return data.encode()
+
+
+STYLE = meter_values.Style(_scale, "signedMeterValue", _signed_bytes, signed_has_number=True)
 
 
 # Answers --------------------------------------------------------------------------------------

@@ -262,23 +262,19 @@ def test_signed_bytes__of_other_json__are_refused(data: Any) -> None:
 
 def test_context_that_is_no_text__is_refused() -> None:
     with pytest.raises(CallRefused) as caught:
-        meter_values.read(
-            [element({"value": "1", "context": ["x"]})], v16._scale, v16._signed_bytes, []
-        )
+        meter_values.read([element({"value": "1", "context": ["x"]})], v16.STYLE, [])
     assert caught.value.fault is Fault.TYPE
 
 
 def test_phase_that_is_no_text__is_no_part_of_the_total() -> None:
-    samples, _ = meter_values.read(
-        [element({"value": "1", "phase": 1})], v16._scale, v16._signed_bytes, []
-    )
+    samples, _ = meter_values.read([element({"value": "1", "phase": 1})], v16.STYLE, [])
     assert samples == ()
 
 
 def test_elements__are_bounded() -> None:
     many = [element({"value": "1"})] * (meter_values.ELEMENTS_MAX + 1)
     with pytest.raises(CallRefused):
-        meter_values.read(many, v16._scale, v16._signed_bytes, [])
+        meter_values.read(many, v16.STYLE, [])
 
 
 def test_implausible_register__is_left_out() -> None:
