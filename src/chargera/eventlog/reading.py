@@ -7,7 +7,7 @@ from chargera.domain.errors import NotFound, Unreadable
 from chargera.eventlog.files import DurableFiles, OsDisk
 from chargera.eventlog.tiles import CHECKPOINT, StoredTiles
 from chargera.proofs.checkpoint import Checkpoint, parse_checkpoint
-from chargera.proofs.tiles import Tile, tile_reader, tiles_of
+from chargera.proofs.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, tiles_of
 from chargera.proofs.tlog_proof import TlogProof
 from chargera.proofs.tree import consistency_proof, inclusion_proof
 
@@ -62,7 +62,7 @@ class LogReader:
                 f"entry {log_index} is not under the head of {size} entries",
                 remedy="it will be under the next one, within two checkpoint intervals",
             )
-        path = inclusion_proof(log_index, size, tile_reader(size, self._stored.fetch))
+        path = inclusion_proof(log_index, size, self._stored.nodes(size))
         return TlogProof(log_index, tuple(path), checkpoint).to_bytes()
 
     def consistency(self, old_size: int, new_size: int) -> list[bytes]:
@@ -72,7 +72,7 @@ class LogReader:
         """
         if new_size > self.head().size:
             raise NotFound(f"no head of {new_size} entries is published yet")
-        return consistency_proof(old_size, new_size, tile_reader(new_size, self._stored.fetch))
+        return consistency_proof(old_size, new_size, self._stored.nodes(new_size))
 
     def export(self, folder: Path, on_file: Callable[[int, int], None] | None = None) -> Checkpoint:
         """Copy the newest checkpoint and all its tiles and bundles into `folder`; return its head.
@@ -98,5 +98,5 @@ class LogReader:
 
 def _is_covered(tile: Tile, size: int) -> bool:
     """Say whether a log of `size` entries has all the hashes or entries of `tile`."""
-    items = size >> 8 * max(tile.level, 0)
-    return tile.index * 256 + tile.width <= items
+    items = size >> TILE_HEIGHT * max(tile.level, 0)
+    return tile.index * TILE_WIDTH + tile.width <= items

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from chargera.domain.errors import NotFound
 from chargera.eventlog.files import DurableFiles
 from chargera.proofs.checkpoint import Checkpoint
 from chargera.proofs.tiles import (
     ENTRIES,
+    TILE_HEIGHT,
     TILE_WIDTH,
     Tile,
     encode_bundle,
@@ -16,7 +18,10 @@ from chargera.proofs.tiles import (
     split_tile,
     tile_reader,
 )
-from chargera.proofs.tree import root_of_size
+from chargera.proofs.tree import HashReader, MemoryTree, root_of_size
+
+CACHED_TILES = 256
+"""So many tiles hold the proofs of the newest 65,000 entries."""
 
 CHECKPOINT = "checkpoint"
 """The path of the newest signed head, beside `tile/`."""
@@ -56,9 +61,10 @@ class Edge:
 class StoredTiles:
     """Tiles and bundles as they stand on the disk."""
 
-    def __init__(self, files: DurableFiles) -> None:
-        """Read from `files`."""
+    def __init__(self, files: DurableFiles, cached_tiles: int = CACHED_TILES) -> None:
+        """Read from `files`; `cached_tiles` bounds the cache of `nodes`, 37 KB each."""
         self._files = files
+        self._subtree = lru_cache(cached_tiles)(self._read_subtree)
 
     def fetch(self, tile: Tile) -> bytes:
         """Return the stored bytes of a tile or bundle: a `FetchTile`.
@@ -76,6 +82,24 @@ class StoredTiles:
         if tile.level == ENTRIES:
             return encode_bundle(split_bundle(full, data)[: tile.width])
         return b"".join(split_tile(full, data)[: tile.width])
+
+    def nodes(self, size: int) -> HashReader:
+        """Return a reader of the complete nodes of the log of `size` entries, for proofs.
+
+        A proof asks for many nodes of few tiles: each tile is read and hashed once and kept. What
+        is kept may be older than the disk, so whoever checks the disk uses `fetch`.
+        """
+
+        def read(level: int, index: int) -> bytes:
+            row, height = divmod(level, TILE_HEIGHT)
+            tile_index, offset = divmod(index << height, TILE_WIDTH)
+            width = min((size >> row * TILE_HEIGHT) - tile_index * TILE_WIDTH, TILE_WIDTH)
+            return self._subtree(Tile(row, tile_index, width)).node(height, offset >> height)
+
+        return read
+
+    def _read_subtree(self, tile: Tile) -> MemoryTree:
+        return MemoryTree(split_tile(tile, self.fetch(tile)))
 
 
 def partials_folder(tile: Tile) -> str:

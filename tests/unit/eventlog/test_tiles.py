@@ -9,7 +9,13 @@ from chargera.eventlog.files import DurableFiles
 from chargera.eventlog.testing import MemoryDisk
 from chargera.eventlog.tiles import Edge, StoredTiles, partials_folder
 from chargera.proofs.tiles import ENTRIES, Tile, tile_reader, tiles_of
-from chargera.proofs.tree import EMPTY_ROOT, leaf_hashes, rederive_root, root_of_size
+from chargera.proofs.tree import (
+    EMPTY_ROOT,
+    MemoryTree,
+    leaf_hashes,
+    rederive_root,
+    root_of_size,
+)
 
 
 def entries(count: int) -> list[bytes]:
@@ -72,3 +78,25 @@ def test_nothing_is_cut_from_a_damaged_tile(files: DurableFiles) -> None:
 
 def test_partial_tiles_lie_beside_their_full_one() -> None:
     assert Tile(1, 1234, 7).path.startswith(partials_folder(Tile(1, 1234)) + "/")
+
+
+@pytest.mark.parametrize("size", [1, 2, 255, 256, 257, 700])
+def test_nodes_are_those_of_the_tree_and_each_tile_is_read_once(size: int) -> None:
+    disk = MemoryDisk()
+    files = DurableFiles(disk)
+    _, written = Edge().grown(entries(size))
+    files.write({tile.path: data for tile, data in written.items()})
+    disk.faults.calls.clear()
+    tree = MemoryTree(leaf_hashes(entries(size)))
+    read = StoredTiles(files).nodes(size)
+    for level in range(size.bit_length()):
+        for index in range(size >> level):
+            assert read(level, index) == tree.node(level, index)
+    assert len(disk.faults.calls) == len(set(disk.faults.calls))
+
+
+def test_the_cache_is_bounded(files: DurableFiles) -> None:
+    stored = StoredTiles(files, cached_tiles=1)
+    read = stored.nodes(256)
+    assert read(8, 0) != read(0, 5)
+    assert stored._subtree.cache_info().currsize == 1
