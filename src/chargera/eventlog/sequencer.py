@@ -131,8 +131,12 @@ class Sequencer:
         do not agree on what was signed, Unavailable if one of them cannot be reached.
         """
         async with self._turn:
-            await self._recover()
-            await self._publish_unfinished()
+            try:
+                await self._recover()
+                await self._publish_unfinished()
+            except ChargEraError:
+                await self._lease.release()
+                raise
 
     async def tick(self, *, force: bool = False) -> None:
         """Do what is due now; with `force` sign a head for whatever news there is.
