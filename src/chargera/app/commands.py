@@ -5,7 +5,6 @@ durable before it leaves, and the answer arrives long after. A command with an I
 gets its id from that key, so that sending it again finds the first one instead.
 """
 
-import hashlib
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from chargera.app.admin_ports import AdminDatabase, AdminWork, OpenTransaction
+from chargera.app.idempotency import check_key
 from chargera.app.permissions import Action, Caller
 from chargera.app.ports import Clock, Commands, Entropy, NewEntry
 from chargera.app.registry import no_station
@@ -168,8 +168,8 @@ class StationControl:
     def _command_id(self, caller: Caller, idempotency_key: str | None) -> str:
         if idempotency_key is None:
             return self._entropy.session_id(self._clock.now())
-        text = f"chargera.command/1\n{caller.login_id}\n{idempotency_key}"
-        return str(uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16], version=8))
+        check_key(idempotency_key)
+        return str(uuid.uuid5(uuid.UUID(caller.login_id), idempotency_key))
 
     async def _prepare(
         self, work: AdminWork, caller: Caller, name: CommandName, wanted: CommandRequest

@@ -24,12 +24,7 @@ async def claim(work: AdminWork, caller: Caller, key: str, digest: bytes) -> Sto
 
     Raises Conflict if the key was used for another request, InvalidInput for a malformed key.
     """
-    if not (1 <= len(key) <= KEY_MAX and key.isascii() and key.isprintable()):
-        raise InvalidInput(
-            f"an Idempotency-Key has 1 to {KEY_MAX} printable ASCII characters",
-            field="Idempotency-Key",
-            remedy="use a random UUID for each new request",
-        )
+    check_key(key)
     assert caller.login_id is not None, "only logins have keys"
     answered = await work.idempotency.claim(caller.login_id, key, digest)
     if answered is not None and answered.request_digest != digest:
@@ -45,3 +40,13 @@ async def remember(work: AdminWork, caller: Caller, key: str, status: int, respo
     """Keep the answer for repeats, in the commit of its effect."""
     assert caller.login_id is not None, "only logins have keys"
     await work.idempotency.remember(caller.login_id, key, status, response)
+
+
+def check_key(key: str) -> None:
+    """Raise InvalidInput for a malformed key."""
+    if not (1 <= len(key) <= KEY_MAX and key.isascii() and key.isprintable()):
+        raise InvalidInput(
+            f"an Idempotency-Key has 1 to {KEY_MAX} printable ASCII characters",
+            field="Idempotency-Key",
+            remedy="use a random UUID for each new request",
+        )

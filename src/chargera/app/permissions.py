@@ -105,7 +105,8 @@ SCOPES: Mapping[str, frozenset[Action]] = {
     "read": frozenset(a for a in Action if a.endswith(":read") and a is not Action.BACKUP_READ),
     **{str(action): frozenset({action}) for action in Action},
 }
-"""What an API key may be given; it never allows more than its login's role does."""
+"""What an API key may be given; it never allows more than its login's role does, nor less than a
+visitor may do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,9 @@ class Caller:
         """Say whether the caller may do this, to whatever is within its reach."""
         if action not in ALLOWED[self.role]:
             return False
-        return self.scopes is None or any(action in SCOPES[scope] for scope in self.scopes)
+        if self.scopes is None or action in _PUBLIC:
+            return True
+        return any(action in SCOPES[scope] for scope in self.scopes)
 
     def require(self, action: Action) -> None:
         """Raise NotPermitted unless the caller may do this."""

@@ -137,7 +137,7 @@ class PostgresLogins:
         """Return all keys, newest first."""
         rows = await self._rows(
             "select k.*, l.name as login, l.role from api_key k join login l using (login_id)"
-            " order by k.api_key_id desc",
+            " order by k.created_at desc, k.name",
             [],
         )
         return [

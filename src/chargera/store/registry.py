@@ -21,7 +21,7 @@ from chargera.app.views import (
     StationView,
 )
 from chargera.domain.station import ChargingStation
-from chargera.store import reach
+from chargera.store import reach, running
 from chargera.store.channel import read_stations
 
 Connection = AsyncConnection[Any]
@@ -32,8 +32,8 @@ _IN_FORCE = (
 )
 _OPEN = (
     "left join lateral (select count(*) as open_sessions,"
-    " coalesce(sum(c.last_power_w) filter (where c.charging), 0) as power_w"
-    " from charging_session c where c.station_id = s.station_id and c.state = 'charging') o on true"
+    f" coalesce(sum({running.POWER_W}), 0) as power_w from charging_session c {running.LAST}"
+    " where c.station_id = s.station_id and c.state = 'charging') o on true"
 )
 _STATION = (
     "select s.*, t.tariff_id, t.version as tariff_version, o.open_sessions, o.power_w"
@@ -201,12 +201,11 @@ class PostgresStations:
             "select count(*) filter (where c.state = 'charging') as charging,"
             " count(*) filter (where c.state = 'review') as review,"
             " count(*) filter (where c.state = 'billed') as billed,"
-            " coalesce(sum(c.last_power_w)"
-            "  filter (where c.state = 'charging' and c.charging), 0) as power_w,"
+            f" coalesce(sum({running.POWER_W}) filter (where c.state = 'charging'), 0) as power_w,"
             " coalesce(sum(c.meter_stop_wh - c.meter_start_wh)"
             "  filter (where c.state = 'billed'), 0) as energy_wh,"
             " (select size from log_head) as log_size"
-            f" from charging_session c where {seen}",
+            f" from charging_session c {running.LAST} where {seen}",
             reach.parameters(caller),
         )
         return Overview(

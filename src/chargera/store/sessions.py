@@ -20,10 +20,10 @@ from chargera.app.views import (
 )
 from chargera.domain.bill import bill_as_json
 from chargera.domain.errors import InvalidInput
-from chargera.domain.pricing import MeteredSession, RegisterValue, running_cost
+from chargera.domain.pricing import MeteredSession, RegisterValue, StateChange, running_cost
 from chargera.domain.transaction import SessionEvent
 from chargera.proofs import ocpi
-from chargera.store import reach
+from chargera.store import reach, running
 from chargera.store.channel import read_events
 from chargera.store.log_reads import PostgresLogReads
 
@@ -31,9 +31,10 @@ Connection = AsyncConnection[Any]
 
 _ROW = (
     "select c.session_id, c.station_id, c.evse, c.connector, c.ocpp_version, c.transaction_id,"
-    " c.state, c.started_at, c.ended_at, c.meter_start_wh, c.meter_stop_wh, c.last_register_wh,"
+    " c.state, c.started_at, c.ended_at, c.meter_start_wh, c.meter_stop_wh,"
     " c.currency, c.net_minor, c.vat_minor, c.gross_minor, c.proof_level, c.cdr_log_index,"
-    " c.anomalies, b.energy_wh as billed_wh from charging_session c"
+    f" c.anomalies, b.energy_wh as billed_wh, {running.REGISTER_WH} as register_wh"
+    f" from charging_session c {running.LAST}"
     " left join cdr b on b.session_id = c.session_id and b.log_index = c.cdr_log_index"
 )
 
@@ -69,11 +70,12 @@ class PostgresSessions:
         """Return one session; `linked`: to whoever holds its unguessable link."""
         seen = reach.SESSIONS[caller.reach]
         rows = await self._rows(
-            f"select c.*, b.energy_wh as billed_wh, {seen} as reached, s.time_zone,"
+            f"select c.*, b.energy_wh as billed_wh, {running.REGISTER_WH} as register_wh,"
+            f" {running.POWER_W} as power_w, {seen} as reached, s.time_zone,"
             " t.digest as tariff_digest, t.document as tariff_document,"
             " t.log_index as tariff_log_index, i.id_token,"
             " (select count(*) from signed_value v where v.session_id = c.session_id) as signed"
-            " from charging_session c left join station s using (station_id)"
+            f" from charging_session c {running.LAST} left join station s using (station_id)"
             " left join tariff_version t"
             "  on t.tariff_id = c.tariff_id and t.version = c.tariff_version"
             " left join id_token i on i.id_token_key = c.id_token_key"
@@ -115,15 +117,17 @@ class PostgresSessions:
         """Return the newest `limit` running sessions, and sums over the time from `since` on."""
         seen = reach.SESSIONS[caller.reach]
         rows = await self._rows(
-            f"select c.*, {seen} as reached, s.time_zone, t.document as tariff_document"
-            " from charging_session c join station s using (station_id) left join tariff_version t"
+            f"select c.*, {running.REGISTER_WH} as register_wh, {running.POWER_W} as power_w,"
+            f" {seen} as reached, s.time_zone, t.document as tariff_document"
+            f" from charging_session c {running.LAST} join station s using (station_id)"
+            " left join tariff_version t"
             "  on t.tariff_id = c.tariff_id and t.version = c.tariff_version"
             " where c.state = 'charging' order by c.session_id desc limit %(limit)s",
             reach.parameters(caller, limit=limit),
         )
         (sums,) = await self._rows(
-            "select (select coalesce(sum(coalesce(c.meter_stop_wh, c.last_register_wh)"
-            "  - c.meter_start_wh), 0) from charging_session c"
+            f"select (select coalesce(sum({running.REGISTER_WH} - c.meter_start_wh), 0)"
+            f"  from charging_session c {running.LAST}"
             "  where c.state = 'charging' or c.ended_at >= %(since)s) as energy_wh,"
             " (select count(*) from cdr"
             "  where not is_credit and created_at >= %(since)s) as bills",
@@ -162,9 +166,7 @@ class PostgresSessions:
 
 
 def _session_row(row: DictRow) -> SessionRow:
-    begin, end = row["meter_start_wh"], row["meter_stop_wh"]
-    if end is None and row["state"] == "charging":
-        end = row["last_register_wh"]
+    begin, end = row["meter_start_wh"], row["register_wh"]
     energy_wh = row["billed_wh"]  # a person's decision may have corrected the registers
     if energy_wh is None and begin is not None and end is not None:
         energy_wh = end - begin
@@ -208,7 +210,7 @@ def _reading(event: SessionEvent) -> ReadingView:
 
 def _live(row: DictRow, events: list[SessionEvent], now: datetime) -> SessionLive:
     return SessionLive(
-        power_w=row["last_power_w"] if row["charging"] else 0,
+        power_w=row["power_w"],
         charging=row["charging"],
         cost_so_far=_cost_so_far(row, events, now),
     )
@@ -219,7 +221,7 @@ def _live_session(
 ) -> LiveSession:
     reached = row["reached"]
     cost = _cost_so_far(row, events.get(row["session_id"], []), now) if reached else None
-    begin, end = row["meter_start_wh"], row["last_register_wh"]
+    begin, end = row["meter_start_wh"], row["register_wh"]
     return LiveSession(
         station_id=row["station_id"],
         evse=row["evse"],
@@ -227,7 +229,7 @@ def _live_session(
         started_at=row["started_at"],
         charging=row["charging"],
         energy_wh=None if begin is None or end is None else end - begin,
-        power_w=row["last_power_w"] if row["charging"] else 0,
+        power_w=row["power_w"],
         session_id=row["session_id"] if reached else None,
         cost_minor=cost["gross_minor"] if cost else None,
         currency=cost["currency"] if cost else None,
@@ -241,12 +243,18 @@ def _cost_so_far(
     if row["tariff_document"] is None or row["meter_start_wh"] is None:
         return None
     registers = [RegisterValue(row["started_at"], row["meter_start_wh"])]
+    changes: list[StateChange] = []
     for event in sorted(events, key=lambda e: e.at):
-        if event.register_wh is not None and event.at > registers[-1].at:
+        at = min(max(event.at, row["started_at"]), now)
+        if event.register_wh is not None and at > registers[-1].at:
             rising = max(event.register_wh, registers[-1].register_wh)
-            registers.append(RegisterValue(min(event.at, now), rising))
+            registers.append(RegisterValue(at, rising))
+        if event.charging is not None:
+            changes.append(StateChange(at, event.charging))
     try:
-        session = MeteredSession(row["started_at"], None, row["time_zone"], tuple(registers))
+        session = MeteredSession(
+            row["started_at"], None, row["time_zone"], tuple(registers), tuple(changes)
+        )
         bill = running_cost(ocpi.tariff_from_ocpi(row["tariff_document"]), session, now)
     except InvalidInput:
         return None

@@ -140,8 +140,8 @@ async def open_call(request: Request) -> AsyncIterator[Call]:
     body = await request.body()
     async with services.database.work() as work:
         identity = await identify(work, request)
-        require_form_value(identity, request.method, request.headers.get(CSRF_HEADER))
         request.state.caller = identity.caller
+        require_form_value(identity, request.method, request.headers.get(CSRF_HEADER))
         yield Call(services, request, work, identity.caller, body)
 
 

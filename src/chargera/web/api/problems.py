@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chargera.app.id_tokens import CSV_BYTES_MAX
 from chargera.app.permissions import ANONYMOUS
 from chargera.domain.errors import (
     ChargEraError,
@@ -49,7 +50,7 @@ HTTP_STATUS: Mapping[type[ChargEraError], int] = {
 """HTTP status of each class; one that is not listed takes that of its nearest parent."""
 
 BODY_BYTES_MAX = 1_048_576
-BODY_BYTES_MAX_OF: Mapping[str, int] = {"/v1/id-tokens/import": 8_388_608}
+BODY_BYTES_MAX_OF: Mapping[str, int] = {"/v1/id-tokens/import": CSV_BYTES_MAX}
 """Paths, as the API's own routes have them, that take larger bodies."""
 
 _log = logging.getLogger(__name__)
@@ -134,7 +135,10 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 
 class BodyLimit:
-    """Refuses bodies that are larger than their route takes, before they are read whole."""
+    """Refuses bodies that are larger than their route takes, before they are read whole.
+
+    FastAPI's own limit answers in plain text; errors of this API have one shape.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         """Stand before `app`."""

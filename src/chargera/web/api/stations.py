@@ -1,15 +1,16 @@
 """Routes of stations: registration, password, tariff, messages and commands."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from chargera.app import registry, tariffs
 from chargera.app.commands import CommandRequest
 from chargera.app.permissions import Action
-from chargera.app.registry import Registration
+from chargera.app.registry import Registered, Registration
 from chargera.app.views import CommandView, MessageView, StationRow, station_json
 from chargera.web.api.context import ApiCall, Call, LongCall, page, shown
 from chargera.web.api.shapes import PAGE_MAX, Limit, Shape, answers, pages
@@ -37,13 +38,6 @@ class RegistrationBody(Shape):
     host: str | None = Field(default=None, description="name of a login with the role host")
 
 
-class RegisteredShape(BaseModel):
-    """A registered station; `password` is null when it was registered before."""
-
-    station_id: str
-    password: str | None
-
-
 class PasswordBody(Shape):
     """A station's new password; without one it is generated."""
 
@@ -67,10 +61,8 @@ class CommandBody(Shape):
     hard: bool = False
     message: str | None = None
 
-    model_config = ConfigDict(extra="forbid")
 
-
-@router.post("", status_code=201, responses=answers(RegisteredShape, 201))
+@router.post("", status_code=201, responses=answers(Registered, 201))
 async def register(call: ApiCall, body: RegistrationBody) -> Response:
     """Register a station. The same facts again find it, without its password."""
     wanted = Registration(
@@ -124,7 +116,7 @@ async def show_station(call: ApiCall, station_id: StationId) -> Response:
     return shown(station_json(view))
 
 
-@router.post("/{station_id}/password", responses=answers(RegisteredShape))
+@router.post("/{station_id}/password", responses=answers(Registered))
 async def set_password(call: ApiCall, station_id: StationId, body: PasswordBody) -> Response:
     """Replace a station's password; the new one is shown once."""
     return await call.created(
@@ -135,7 +127,7 @@ async def set_password(call: ApiCall, station_id: StationId, body: PasswordBody)
     )
 
 
-async def _new_password(call: Call, station_id: str, password: str | None) -> RegisteredShape:
+async def _new_password(call: Call, station_id: str, password: str | None) -> Registered:
     chosen = await registry.set_station_password(
         call.work,
         call.caller,
@@ -145,7 +137,7 @@ async def _new_password(call: Call, station_id: str, password: str | None) -> Re
         entropy=call.services.entropy,
         now=call.now,
     )
-    return RegisteredShape(station_id=station_id, password=chosen)
+    return Registered(station_id, chosen)
 
 
 @router.put("/{station_id}/tariff", responses=answers(tariffs.Published))
@@ -195,6 +187,6 @@ async def list_commands(call: ApiCall, station_id: StationId, limit: Limit = 100
 
 
 @router.get("/{station_id}/commands/{command_id}", responses=answers(CommandView))
-async def show_command(call: LongCall, station_id: StationId, command_id: str) -> Response:
+async def show_command(call: LongCall, station_id: StationId, command_id: UUID) -> Response:
     """Show a command as it stands now, with the session that it started."""
-    return shown(await call.services.control.show(call.caller, command_id))
+    return shown(await call.services.control.show(call.caller, str(command_id)))

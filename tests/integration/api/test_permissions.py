@@ -1,0 +1,276 @@
+"""Every route x every role x what is one's own and what is not (threat 24: IDOR).
+
+The table below names every route of the API; a route that is missing in it fails the first test.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from chargera.web.api import openapi_document
+
+from .conftest import TARIFF, Api, open_api, registration
+
+CALLERS = (
+    "operator",
+    "auditor",
+    "host",
+    "other host",
+    "driver",
+    "other driver",
+    "technician",
+    None,
+)
+
+ALL = dict.fromkeys(CALLERS, 200)
+SIGNED_IN_ONLY = dict.fromkeys(CALLERS, 403) | {None: 401}
+
+
+def only(status: int = 200, /, **allowed: int) -> dict[str | None, int]:
+    """Everybody is refused but those who are named."""
+    named = {name.replace("_", " "): given for name, given in allowed.items()}
+    return SIGNED_IN_ONLY | {"operator": status} | named
+
+
+OPERATOR = only()
+AUDIT = only(auditor=200)
+HOST_OF_IT = only(host=200, other_host=404)
+"""The station is the host's; to the other host it does not exist."""
+STATION_READ = only(auditor=200, host=200, other_host=404)
+SESSION_READ = only(auditor=200, host=200, other_host=404, driver=200, other_driver=404)
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route, what to send, and what each caller gets."""
+
+    method: str
+    path: str
+    expected: dict[str | None, int]
+    body: Any = None
+    address: str = ""
+
+
+ROUTES = (
+    Route("GET", "/v1/whoami", ALL),
+    Route("GET", "/v1/overview", ALL),
+    Route("GET", "/v1/today", ALL),
+    Route("GET", "/v1/clock", ALL),
+    Route("POST", "/v1/clock/advance", OPERATOR, {"seconds": 0}),
+    Route("GET", "/v1/settings", AUDIT),
+    Route("GET", "/v1/backup", OPERATOR),
+    Route("GET", "/v1/stations", ALL),
+    Route("POST", "/v1/stations", only(201), registration("CP-1", host="host")),
+    # Stations are public; a host looks after its own alone.
+    Route("GET", "/v1/stations/{station_id}", ALL | {"other host": 404}),
+    Route("POST", "/v1/stations/{station_id}/password", HOST_OF_IT, {}),
+    Route("PUT", "/v1/stations/{station_id}/tariff", HOST_OF_IT, {"tariff_id": "DAY"}),
+    Route("GET", "/v1/stations/{station_id}/messages", STATION_READ),
+    Route("GET", "/v1/stations/{station_id}/commands", HOST_OF_IT),
+    Route("POST", "/v1/stations/{station_id}/commands", HOST_OF_IT, {"command": "reset"}),
+    Route("GET", "/v1/stations/{station_id}/commands/{command_id}", HOST_OF_IT),
+    Route("GET", "/v1/tariffs", ALL),
+    Route("POST", "/v1/tariffs", OPERATOR, TARIFF),
+    Route("GET", "/v1/tariffs/{tariff_id}", ALL),
+    Route("GET", "/v1/tariffs/{tariff_id}/document", ALL),
+    Route("GET", "/v1/id-tokens", only(auditor=200, driver=200, other_driver=200)),
+    Route("POST", "/v1/id-tokens", only(201), {"id_token": "CARD", "login": "driver"}),
+    Route("POST", "/v1/id-tokens/block", OPERATOR, {"id_token": "CARD", "blocked": False}),
+    Route("POST", "/v1/id-tokens/import", OPERATOR, b"id_token\nIMPORTED\n"),
+    Route("POST", "/v1/id-tokens/erase", OPERATOR, {"id_token": "IMPORTED"}),
+    Route("GET", "/v1/logins", AUDIT),
+    Route("POST", "/v1/logins", only(409), {"name": "driver", "role": "driver"}),
+    # Through an API key nobody changes a password without the permission, not even their own.
+    Route("POST", "/v1/logins/{name}/password", OPERATOR, {}, "/v1/logins/technician/password"),
+    Route("POST", "/v1/logins/{name}/disable", OPERATOR, {}, "/v1/logins/leaver/disable"),
+    Route("GET", "/v1/api-keys", AUDIT),
+    Route("POST", "/v1/api-keys", only(201), {"name": "k", "scopes": ["read"]}),
+    Route("DELETE", "/v1/api-keys/{name}", only(404), None, "/v1/api-keys/none"),
+    Route(
+        "GET",
+        "/v1/sessions",
+        only(auditor=200, host=200, other_host=200, driver=200, other_driver=200),
+    ),
+    Route("GET", "/v1/sessions/{session_id}", SESSION_READ),
+    Route("GET", "/v1/sessions/{session_id}/receipt", SESSION_READ),
+    Route("GET", "/v1/sessions/{session_id}/cdr", SESSION_READ),
+    Route("POST", "/v1/sessions/{session_id}/decision", only(409), {"reason": "because"}),
+    Route("GET", "/v1/log/head", ALL),
+    Route("GET", "/v1/log/entries", ALL),
+    Route("GET", "/v1/log/entries/{log_index}", ALL, None, "/v1/log/entries/0"),
+    Route("GET", "/v1/log/records", ALL),
+    Route("GET", "/v1/anchors", ALL),
+    Route("POST", "/v1/anchors", OPERATOR),
+)
+
+
+def test_every_route_of_the_api_is_in_the_table() -> None:
+    document = openapi_document("0")
+    known = {(route.method, route.path) for route in ROUTES}
+    served = {
+        (method.upper(), path) for path, methods in document["paths"].items() for method in methods
+    }
+    assert served == known
+
+
+@dataclass
+class Network:
+    """What the rows are asked about."""
+
+    api: Api
+    session_id: str
+    command_id: str
+
+
+@pytest.fixture
+async def network(database_url: str) -> AsyncIterator[Network]:
+    async with open_api(database_url) as api:
+        for name, role in (
+            ("auditor", "auditor"),
+            ("host", "host"),
+            ("other host", "host"),
+            ("driver", "driver"),
+            ("other driver", "driver"),
+            ("technician", "technician"),
+            ("leaver", "driver"),
+        ):
+            login = name.replace(" ", "-")
+            await api.ok("operator", "POST", "/logins", {"name": login, "role": role})
+            await api.add_key(name, login, "all")
+        await api.add_station("CP-1", host="host")
+        await api.add_station("CP-2", host="other-host")
+        for card, login in (("CARD", "driver"), ("CARD-2", "other-driver")):
+            body = {"id_token": card, "login": login}
+            await api.ok("operator", "POST", "/id-tokens", body)
+        await api.ok("operator", "POST", "/id-tokens", {"id_token": "IMPORTED"})
+        session_id = await api.charge("CP-1", "CARD")
+        api.channel.connected = {"CP-1"}
+        command = await api.ok("operator", "POST", "/stations/CP-1/commands", {"command": "reset"})
+        yield Network(api, session_id, command["command_id"])
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+async def test_route__each_role_gets_what_the_table_says(network: Network, route: Route) -> None:
+    address = (route.address or route.path).removeprefix("/v1")
+    address = address.format(
+        station_id="CP-1",
+        session_id=network.session_id,
+        command_id=network.command_id,
+        tariff_id="DAY",
+    )
+    got: dict[str | None, int] = {}
+    for caller in CALLERS[::-1]:  # the operator last: what it may change, nobody has changed yet
+        raw = isinstance(route.body, bytes)
+        response = await network.api.call(
+            caller,
+            route.method,
+            address,
+            None if raw else route.body,
+            **({"content": route.body} if raw else {}),
+        )
+        got[caller] = response.status_code
+        if response.status_code >= 400:
+            assert set(response.json()["error"]) == {"code", "message", "field", "remedy"}
+    assert got == route.expected
+
+
+async def test_sessions__each_login_lists_its_own(network: Network) -> None:
+    api = network.api
+    theirs = await api.charge("CP-2", "CARD-2")
+    crossed = await api.charge("CP-2", "CARD")
+
+    async def listed(who: str) -> set[str]:
+        page = await api.ok(who, "GET", "/sessions")
+        return {row["session_id"] for row in page["items"]}
+
+    mine = network.session_id
+    assert await listed("operator") == {mine, theirs, crossed}
+    assert await listed("auditor") == {mine, theirs, crossed}
+    assert await listed("host") == {mine}
+    assert await listed("other host") == {theirs, crossed}
+    assert await listed("driver") == {mine, crossed}
+    assert await listed("other driver") == {theirs}
+
+
+async def test_stations__a_host_lists_its_own_and_a_driver_the_map(network: Network) -> None:
+    async def listed(who: str | None) -> list[str]:
+        page = await network.api.ok(who, "GET", "/stations")
+        return [row["station_id"] for row in page["items"]]
+
+    assert await listed("host") == ["CP-1"]
+    assert await listed("other host") == ["CP-2"]
+    assert await listed("driver") == ["CP-1", "CP-2"]
+    assert await listed(None) == ["CP-1", "CP-2"]
+
+
+async def test_id_tokens__a_driver_lists_its_own(network: Network) -> None:
+    mine = await network.api.ok("driver", "GET", "/id-tokens")
+    assert [row["id_token"] for row in mine["items"]] == ["CARD"]
+
+
+async def test_records__a_caller_reads_what_is_within_its_reach(network: Network) -> None:
+    async def kinds(who: str | None) -> set[tuple[str, str | None]]:
+        page = await network.api.ok(who, "GET", "/log/entries")
+        return {
+            (entry["kind"], entry["station_id"])
+            for entry in page["items"]
+            if entry["readable"] and entry["record"] is not None
+        }
+
+    everything = await kinds("operator")
+    assert ("id_token_changed", None) in everything
+    assert await kinds("auditor") == everything
+    assert await kinds(None) == {("tariff_published", None)}
+    assert await kinds("technician") == {("tariff_published", None)}
+    host = await kinds("host")
+    assert ("station_registered", "CP-1") in host
+    assert ("cdr", "CP-1") in host
+    assert {station for _, station in host} == {None, "CP-1"}
+    driver = await kinds("driver")
+    assert ("cdr", "CP-1") in driver
+    assert ("station_registered", "CP-1") not in driver
+    assert await kinds("other driver") == {("tariff_published", None)}
+
+
+async def test_records__the_stream_has_the_same_reach(network: Network) -> None:
+    async def lines(who: str | None, query: str = "") -> list[str]:
+        response = await network.api.call(who, "GET", f"/log/records{query}")
+        return response.text.splitlines()
+
+    size = (await network.api.ok(None, "GET", "/log/head"))["size"]
+    assert len(await lines("operator")) == size
+    assert len(await lines("operator", "?size=3")) == 3
+    assert len(await lines(None)) == 1
+    assert await lines(None, "?size=0") == []
+
+
+async def test_entries__a_stranger_does_not_learn_whose_entry_belongs_to_which_session(
+    network: Network,
+) -> None:
+    page = await network.api.ok(None, "GET", "/log/entries?kind=cdr")
+    assert [entry["session_id"] for entry in page["items"]] == [None]
+
+
+async def test_a_scope_takes_permissions_away_and_never_adds_any(network: Network) -> None:
+    api = network.api
+    await api.add_key("reader", "operator", "sessions:read")
+    await api.add_key("host reader", "host", "all")
+    assert (await api.call("reader", "GET", "/sessions")).status_code == 200
+    for path in ("/logins", "/stations/CP-1/messages"):
+        assert (await api.call("reader", "GET", path)).status_code == 403
+    assert (await api.call("reader", "POST", "/tariffs", TARIFF)).status_code == 403
+    assert (await api.call("host reader", "GET", "/logins")).status_code == 403
+    page = await api.ok("reader", "GET", "/log/entries?kind=cdr")
+    assert [entry["readable"] for entry in page["items"]] == [False]
+
+
+async def test_remote_stop__a_foreign_session_is_not_found(network: Network) -> None:
+    api = network.api
+    running = await api.charge("CP-2", "CARD-2", end=False)
+    body = {"command": "remote-stop", "session_id": running}
+    for who in ("host", "operator"):  # it runs at another station
+        answer = await api.call(who, "POST", "/stations/CP-1/commands", body)
+        assert answer.status_code == 404
+        assert answer.json()["error"]["field"] == "session_id"
