@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from chargera.app.access import GuessLimiter, GuessLimits, Passwords
@@ -44,7 +45,7 @@ from chargera.domain.errors import Conflict, NotFound
 from chargera.domain.messages import CommandAnswer, StationCommand
 from chargera.proofs.trust import Trust
 from chargera.web.live import Pace
-from chargera.web.pages import NetworkFacts, PageServices, Pages, create_pages
+from chargera.web.pages import NetworkFacts, Pages, PageServices, create_pages
 from tests.browser.sample_network import (
     FLEET,
     NOW,
@@ -56,6 +57,10 @@ from tests.browser.sample_network import (
 )
 
 PASSWORD = "sample password"
+METER_VALUES = (
+    '{"connectorId":1,"transactionId":4419,"meterValue":[{"timestamp":'
+    '"2026-11-24T09:41:00Z","sampledValue":[{"value":"252481","unit":"Wh"}]}]}'
+)
 LINK_SECRET = b"a secret of the sample"
 ID_TOKENS = (
     IdTokenView("04A2B7C8D9", "ISO14443", "accepted", None, "driver", NOW - timedelta(days=30)),
@@ -121,7 +126,7 @@ class _Part:
 class SampleStations(_Part):
     async def rows(
         self, caller: Caller, is_connected: Any, *, after: Any = None, limit: Any = None
-    ):  # noqa: ANN201
+    ):
         rows = [row for row in self.network.stations() if after is None or row.station_id > after]
         return rows[:limit]
 
@@ -147,12 +152,12 @@ class SampleStations(_Part):
             )
         return StationView(row, registered.registered_at, registered.meter_key_der_hex, private)
 
-    async def messages(self, caller: Caller, station_id: str, *, before: Any, limit: int):  # noqa: ANN201
+    async def messages(self, caller: Caller, station_id: str, *, before: Any, limit: int):
         rows = sample_messages(station_id)
         return [row for row in rows if before is None or row.message_no < before][:limit]
 
     async def reaches(self, caller: Caller, station_id: str) -> bool:
-        return caller.may(Action.STATIONS_COMMAND) and any(r[0] == station_id for r in FLEET)
+        return caller.may(Action.MESSAGES_READ) and any(r[0] == station_id for r in FLEET)
 
     async def registered(self, station_id: str) -> Any:
         return charging_station(station_id)
@@ -214,7 +219,7 @@ class SampleCommands(_Part):
 
 
 class SampleIdTokens(_Part):
-    async def rows(self, caller: Caller, now: datetime, *, after: Any, limit: Any):  # noqa: ANN201
+    async def rows(self, caller: Caller, now: datetime, *, after: Any, limit: Any):
         return list(ID_TOKENS)
 
     async def get(self, key: str) -> None:
@@ -225,7 +230,7 @@ class SampleIdTokens(_Part):
 
 
 class SampleTariffs(_Part):
-    async def rows(self, tariff_id: str | None, version: int | None):  # noqa: ANN201
+    async def rows(self, tariff_id: str | None, version: int | None):
         return [
             view
             for view in self.network.tariff_views()
@@ -243,7 +248,8 @@ class SampleLogins(_Part):
     async def add_visit(
         self, visit_hash: bytes, login_id: str, csrf_secret: str, lasts_s: int
     ) -> None:
-        login = next(l for l in self.store.logins_by_name.values() if l.login_id == login_id)
+        logins = self.store.logins_by_name.values()
+        login = next(login for login in logins if login.login_id == login_id)
         self.store.visits[visit_hash] = StoredVisit(login, csrf_secret)
 
     async def end_visit(self, visit_hash: bytes) -> None:
@@ -251,7 +257,7 @@ class SampleLogins(_Part):
 
 
 class SampleSessions(_Part):
-    async def rows(self, caller: Caller, wanted: SessionFilter):  # noqa: ANN201
+    async def rows(self, caller: Caller, wanted: SessionFilter):
         rows = [
             session.row
             for session in self.network.sessions.values()
@@ -261,7 +267,7 @@ class SampleSessions(_Part):
         rows.sort(key=lambda row: row.started_at, reverse=True)
         return rows[: wanted.limit]
 
-    async def show(self, caller: Caller, session_id: str, now: datetime, *, linked: bool):  # noqa: ANN201
+    async def show(self, caller: Caller, session_id: str, now: datetime, *, linked: bool):
         session = self.network.sessions.get(session_id)
         if session is None or not (linked or self.store.reaches(caller)):
             return None
@@ -287,20 +293,20 @@ class SampleLogReads(_Part):
             anchored_at=NOW - timedelta(seconds=52),
         )
 
-    async def entry(self, caller: Caller, log_index: int):  # noqa: ANN201
+    async def entry(self, caller: Caller, log_index: int):
         if log_index >= len(self.network.log.entries):
             return None
         kind = self.network.log.entries[log_index][0].kind
         public = kind == "tariff_published" or caller.may(Action.RECORDS_READ)
         return self.network.log.view(log_index, readable=public)
 
-    async def entries(self, caller: Caller, wanted: EntryFilter):  # noqa: ANN201
+    async def entries(self, caller: Caller, wanted: EntryFilter):
         end = min(wanted.from_index + (wanted.limit or 25), len(self.network.log.entries))
         return [
             self.network.log.view(index, readable=False) for index in range(wanted.from_index, end)
         ]
 
-    async def anchors(self, before: int | None, limit: int | None):  # noqa: ANN201
+    async def anchors(self, before: int | None, limit: int | None):
         return self.network.anchors()
 
 
@@ -363,9 +369,15 @@ class Sample:
         return f"/session/{identity}?key={link_key(LINK_SECRET, identity)}"
 
 
+@cache
+def sample_network() -> SampleNetwork:
+    """The network; nothing ever changes it, so one is enough."""
+    return SampleNetwork()
+
+
 async def make_sample(pace: Pace | None = None, *, simulated: bool = True) -> Sample:
-    """Make the pages over a fresh sample network."""
-    network = SampleNetwork()
+    """Make the pages over the sample network."""
+    network = sample_network()
     store = SampleStore(network)
     passwords = Passwords(memory_kib=8, passes=1)
     hashed = await passwords.hash(PASSWORD)
@@ -405,8 +417,7 @@ def sample_messages(station_id: str) -> list[MessageView]:
         (
             "MeterValues",
             True,
-            '{"connectorId":1,"transactionId":4419,"meterValue":[{"timestamp":'
-            '"2026-11-24T09:41:00Z","sampledValue":[{"value":"252481","unit":"Wh"}]}]}',
+            METER_VALUES,
             "{}",
             "ok",
         ),

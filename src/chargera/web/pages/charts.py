@@ -42,23 +42,19 @@ class Chart:
         return self.top // 2
 
 
-def draw_chart(
-    points: Sequence[Point], shape: Shape, until: datetime | None = None
-) -> Chart | None:
+def draw_chart(points: Sequence[Point], shape: Shape) -> Chart | None:
     """Return the chart of a series in order of time; None if there is nothing to draw.
 
-    `steps`: a value holds until the next one. `slopes`: it changes evenly. `until` extends the
-    time to the right of the last value.
+    `steps`: a value holds until the next one. `slopes`: it changes evenly.
     """
     if not points:
         return None
-    first, last = points[0].at, max(points[-1].at, until or points[-1].at)
-    span = max(last - first, timedelta(seconds=1))
+    first = points[0].at
+    span = max(points[-1].at - first, timedelta(seconds=1))
     top = round_up(max(1, *(point.value for point in points)))
     corners = [_place(point, first, span, top) for point in thin(points)]
     if shape == "steps":
         corners = _steps(corners)
-        corners.append((round((last - first) / span * WIDTH), corners[-1][1]))
     trace = "M" + "L".join(f"{x} {y}" for x, y in corners)
     area = f"{trace}V{HEIGHT}H{corners[0][0]}Z"
     return Chart(tuple(points), trace, area, corners[-1], top)

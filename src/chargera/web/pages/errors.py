@@ -16,6 +16,7 @@ from chargera.web.pages.site import Site, see_other
 
 KINDS: Mapping[int, str] = {
     400: "invalid",
+    401: "not_signed_in",
     403: "not_permitted",
     404: "not_found",
     409: "refused",
@@ -43,7 +44,8 @@ class ErrorPages:
         may_sign_in = isinstance(error, NotPermitted) and not view.viewer.is_signed_in
         if may_sign_in and request.method == "GET" and not request.url.path.startswith("/live/"):
             return see_other(f"/login?{urlencode({'next': view.path})}")
-        return self._page(view, http_status(error), error.message, error.remedy)
+        status = http_status(error, signed_in=view.viewer.is_signed_in)
+        return self._page(view, status, error.message, error.remedy)
 
     async def routing(self, request: Request, error: Exception) -> Response:
         """Answer an address that does not exist, a method that it has not, a broken form."""

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from chargera.app.admin_ports import AdminWork
 from chargera.app.permissions import Caller
-from chargera.domain.errors import NotPermitted
+from chargera.domain.errors import Refused
 from chargera.web.assets import Assets
 from chargera.web.auth import CSRF_FIELD, identify, require_form_value
 from chargera.web.pages.power_history import PowerHistory
@@ -63,7 +63,7 @@ class Site:
     async def form(self, request: Request, visit: Visit) -> dict[str, str]:
         """Return the text fields of a form of ours.
 
-        Raises NotPermitted if another site sent it, or without the visit's form value.
+        Raises Refused if another site sent it, NotPermitted without the visit's form value.
         """
         require_own_origin(request)
         async with request.form(
@@ -90,14 +90,14 @@ def route(site: Site, path: str, handler: Handler, *methods: str) -> Route:
 
 
 def require_own_origin(request: Request) -> None:
-    """Raise NotPermitted if the browser says that another site sent this form.
+    """Raise Refused if the browser says that another site sent this form.
 
     It also keeps others from signing a visitor in, which no form value can: he has none yet.
     """
     origin = request.headers.get("origin")
     foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
     if foreign or request.headers.get("sec-fetch-site", "same-origin") not in OWN_SITES:
-        raise NotPermitted(
+        raise Refused(
             "this form came from another site", remedy="open the page here and try again"
         )
 
