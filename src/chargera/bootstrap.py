@@ -73,6 +73,8 @@ TICK_S = 0.25
 """Wall time between two looks at what is due; the network's clock decides what is."""
 BILL_POLL_S = 0.5
 CLOCK_SAVE_S = 1.0
+CLOCK_LEAD_S = 3.0
+"""Wall time by which what is saved of an accelerated clock is ahead of it."""
 RESTART_PAUSE_S = 1.0
 HTTP_BACKLOG = 1024
 HTTP_GRACE_S = 3
@@ -602,11 +604,18 @@ class Server:
 
     async def _save_clock_for_ever(self) -> None:
         while True:
-            self._save_clock()
+            self._save_clock(CLOCK_LEAD_S)
             await asyncio.sleep(CLOCK_SAVE_S)
 
-    def _save_clock(self) -> None:
-        document = json.dumps({"now": records.time_text(self.clock.now())})
+    def _save_clock(self, lead_s: float = 0.0) -> None:
+        """Save where the next start begins: where a manual clock stands, later than others were.
+
+        A clock at wall time is later by itself; one that runs faster is saved ahead of the time,
+        so that after a kill it is not behind what it told anybody.
+        """
+        clock = self.clock
+        ahead_s = lead_s * clock.rate if clock.rate > 1 and not clock.manual else 0.0
+        document = json.dumps({"now": records.time_text(clock.now() + timedelta(seconds=ahead_s))})
         _write_private(self.options.data_dir / CLOCK_FILE, document)
 
     async def stop(self) -> None:
