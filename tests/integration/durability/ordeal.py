@@ -44,7 +44,7 @@ TARIFF = {
 }
 
 
-class Lost(AssertionError):
+class LostError(AssertionError):
     """Something that was acknowledged is not there."""
 
 
@@ -231,9 +231,9 @@ class Ordeal:
             )
         for said in acknowledged:
             if said.message_id not in raw:
-                raise Lost(f"{said.action} {said.message_id} of {said.row[0]}: no message")
+                raise LostError(f"{said.action} {said.message_id} of {said.row[0]}: no message")
             if said.row not in rows:
-                raise Lost(f"{said.action} {said.row}: no reading")
+                raise LostError(f"{said.action} {said.row}: no reading")
 
     def check_log(self) -> None:
         """The tree made anew has every root that was ever published, and one head a size."""
@@ -285,8 +285,7 @@ class Ordeal:
     def state_of_bills(self) -> list[list[tuple[object, ...]]]:
         """Return all that repeated messages must leave as it is."""
         queries = (
-            "select session_id, state, anomalies, event_count, net_minor, gross_minor,"
-            " cdr_log_index from charging_session order by session_id",
+            "select session_id, state, anomalies, event_count from charging_session order by 1",
             "select * from cdr order by cdr_no",
             "select * from session_event order by session_id, n",
             "select * from log_entry order by log_index",

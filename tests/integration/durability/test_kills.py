@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from tests.integration.durability.ordeal import CLOCK_RATE, SETTINGS, KillStyle, Lost, Ordeal
+from tests.integration.durability.ordeal import CLOCK_RATE, SETTINGS, KillStyle, LostError, Ordeal
 from tests.server import ServerProcess, data_folder
 
 STYLES = (*[KillStyle.RUNNING] * 4, KillStyle.STALLED, KillStyle.FROZEN, KillStyle.STARTING)
@@ -51,6 +51,6 @@ async def test_acknowledgement_before_commit__the_same_harness_finds_the_loss(fo
         await ordeal.prepare()
         with pytest.raises(ExceptionGroup) as caught:
             await ordeal.run([KillStyle.STALLED])
-        assert caught.group_contains(Lost)
+        assert caught.group_contains(LostError)
     finally:
         server.discard()
