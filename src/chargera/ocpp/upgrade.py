@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
@@ -41,7 +41,7 @@ class Credentials:
     """What the Authorization header claims; both None if it cannot be read."""
 
     user: str | None
-    password: str | None
+    password: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class Rig:
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A bare TCP connection to one of the ports."""
         port = self.server.tls_port if secure else self.server.port
-        bare = socket.socket()
+        bare = socket.socket(proto=socket.IPPROTO_TCP)  # asyncio turns Nagle off for it
         bare.setblocking(False)
         if receive_bytes is not None:
             bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)

@@ -53,6 +53,7 @@ def test_parse__whole_request__is_read() -> None:
     )
     assert parsed.station_id == "CP-1"
     assert parsed.credentials == Credentials("CP-1", "pass:word")
+    assert "pass:word" not in repr(parsed)
     assert parsed.subprotocols == ("ocpp2.0.1", "ocpp1.6", "ocpp2.1")
     assert parsed.websocket_key == KEY
 
