@@ -93,6 +93,7 @@ class Sequencer:
         self._edge: Edge | None = None
         """The tree as it stands in durable tiles; None until it was made anew and compared."""
         self._published: Checkpoint | None = None
+        self._signed_at: datetime | None = None
         self._next_due: datetime | None = None
         self._news_since: datetime | None = None
         self._log_size = 0
@@ -210,11 +211,13 @@ class Sequencer:
         if not await self._lease.is_held():
             raise LeaseTaken("the log's lease was lost", remedy="another process may write it now")
         new, note = await asyncio.to_thread(self._signed, edge, old)
-        head = SignedHead(new.size, note, self._clock.now())
+        now = self._clock.now()
+        self._signed_at = max(now, self._signed_at or now)  # heads never go back in time
+        head = SignedHead(new.size, note, self._signed_at)
         await self._store.add_head(head)
         await self._serve(note)
         self._published = new
-        self._next_due = head.signed_at + self._policy.interval
+        self._next_due = now + self._policy.interval
         await asyncio.to_thread(self._drop_replaced, _size(old), new.size)
         self._on_published(head)
 
@@ -262,10 +265,11 @@ class Sequencer:
         if stored is not None:
             await self._serve(stored.note)
         self._published = known
-        now = self._clock.now()
-        self._next_due = None
-        if stored is not None:  # a clock that went back must not silence the log
-            self._next_due = min(stored.signed_at, now) + self._policy.interval
+        self._signed_at = self._next_due = None
+        if stored is not None:
+            self._signed_at = stored.signed_at
+            # A clock that went back must not silence the log.
+            self._next_due = min(stored.signed_at, self._clock.now()) + self._policy.interval
         self._edge = edge
 
     async def _replay(self, expected: list[Checkpoint], *, repair: bool) -> tuple[Edge, int]:

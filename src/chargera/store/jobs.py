@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import procrastinate
+import psycopg
 from procrastinate.exceptions import ProcrastinateException
 from procrastinate.jobs import Job
 
@@ -24,6 +25,9 @@ RETRY_S_MAX = 60
 STALLED_S = 30.0
 SWEEP_S = 10.0
 FINISH_S = 3.0
+CONNECT_S = 2.0
+"""How long a worker waits for a connection, and so how long it may take to notice `stop`."""
+
 RESTART_S = 1.0
 POLL_S = 1.0
 
@@ -51,6 +55,7 @@ class Jobs:
             conninfo=url,
             min_size=1,
             max_size=CONCURRENCY + 1,
+            timeout=CONNECT_S,
             kwargs={"application_name": "chargera-worker", "options": "-c timezone=UTC"},
         )
         self._app = procrastinate.App(connector=connector)
@@ -80,9 +85,9 @@ class Jobs:
             sweeper = group.create_task(self._sweep())
             while not self._stopping.is_set():
                 try:
-                    await self._work()
-                except ProcrastinateException as error:
-                    _log.warning("the outbox worker starts again: %s", error)
+                    await self._work_until_stopped()
+                except (ProcrastinateException, psycopg.Error) as error:
+                    _log.warning("the outbox worker starts again: %s", error.__cause__ or error)
                 await self._pause(RESTART_S)
             sweeper.cancel()
 
@@ -90,29 +95,33 @@ class Jobs:
         """Let `run` return within a few seconds; what is not finished by then is done again."""
         self._stopping.set()
 
+    async def _work_until_stopped(self) -> None:
+        worker = asyncio.create_task(self._work())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({worker, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            worker.cancel()  # it stops at a safe point
+            await asyncio.wait({worker})
+        if not worker.cancelled():
+            worker.result()
+
     async def _work(self) -> None:
-        async with self._app.open_async():
-            worker = asyncio.create_task(
-                self._app.run_worker_async(
-                    queues=[QUEUE],
-                    concurrency=CONCURRENCY,
-                    fetch_job_polling_interval=POLL_S,
-                    install_signal_handlers=False,
-                    delete_jobs="successful",
-                    shutdown_graceful_timeout=self._finish_s,
-                )
-            )
-            stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await self._app.open_async()
             self.running = True
-            try:
-                await asyncio.wait({worker, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                self.running = False
-                stopping.cancel()
-                if worker.cancel():  # still running: it stops at a safe point, then says so
-                    await asyncio.wait({worker})
-            if not worker.cancelled():
-                worker.result()
+            await self._app.run_worker_async(
+                queues=[QUEUE],
+                concurrency=CONCURRENCY,
+                fetch_job_polling_interval=POLL_S,
+                install_signal_handlers=False,
+                delete_jobs="successful",
+                shutdown_graceful_timeout=self._finish_s,
+            )
+        finally:
+            self.running = False
+            await self._app.close_async()
 
     async def _sweep(self) -> None:
         """Give the jobs of dead workers back to the queue."""
@@ -121,7 +130,7 @@ class Jobs:
                 try:
                     await self._revive()
                 except ProcrastinateException as error:
-                    _log.warning("jobs of dead workers are not looked for: %s", error)
+                    _log.warning("dead workers are not looked for: %s", error.__cause__ or error)
             await self._pause(self._sweep_s if self.running else RESTART_S)
 
     async def _revive(self) -> None:

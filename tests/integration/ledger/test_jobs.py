@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -149,3 +150,15 @@ async def test_a_worker_outlives_its_connections(database: Database) -> None:
             )
         await defer(database, jobs, number=1)
         await until(lambda: done == [1], 20)
+
+
+async def test_without_a_database_it_waits_and_stops_at_once(tmp_path: Path) -> None:
+    jobs = Jobs(f"postgresql://nobody@/nowhere?host={tmp_path}")
+    running = asyncio.create_task(jobs.run())
+    await asyncio.sleep(0.3)
+    assert not jobs.running
+    assert not running.done()
+    started = time.monotonic()
+    jobs.stop()
+    await asyncio.wait_for(running, 5)
+    assert time.monotonic() - started < 3

@@ -96,7 +96,7 @@ async def test_a_backlog_becomes_several_heads_at_once() -> None:
 
 
 async def test_a_clock_that_went_back_does_not_silence_the_log(log: LogUnderTest) -> None:
-    """F12: heads go on, one interval after the time that the clock shows now."""
+    """F12: heads go on, one interval after the time that the clock shows now, none back in time."""
     log.append(1)
     await log.publish()
     log.clock.advance(-7200)
@@ -110,6 +110,11 @@ async def test_a_clock_that_went_back_does_not_silence_the_log(log: LogUnderTest
     log.clock.advance(11)
     await log.sequencer.tick()
     assert sizes(log) == [1, 2]
+    assert log.rows.heads[2].signed_at == log.rows.heads[1].signed_at
+    log.append(1)
+    log.clock.advance(10)
+    await log.sequencer.tick()
+    assert sizes(log) == [1, 2, 3]
 
 
 async def test_health_tells_size_and_lag(log: LogUnderTest) -> None:
