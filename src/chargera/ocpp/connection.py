@@ -194,6 +194,7 @@ class Connection(WSListener):
             self._on_other_frame(transport, frame)
 
     def _on_other_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self._meter()
         match frame.msg_type:
             case WSMsgType.CLOSE:
                 self.end_reason = self.end_reason or "closed by the station"
@@ -203,8 +204,9 @@ class Connection(WSListener):
                 self._on_fragment(frame)
             case WSMsgType.PONG:
                 self._answer_probe(True)
-            case _:
-                pass  # the library has answered a ping
+            case WSMsgType.PING:
+                transport.send_pong(frame.get_payload_as_bytes())
+                self._bound_output(transport)
 
     def _on_fragment(self, frame: WSFrame) -> None:
         """Join the fragments of a message; a binary message is read like a text."""
@@ -282,10 +284,7 @@ class Connection(WSListener):
         """Take one message: read it, or queue it behind its predecessors."""
         if self.end_reason is not None:
             return
-        wait_s = self._bucket.take()
-        if wait_s:
-            self._channel.counters.throttled += 1
-            self._pause(wait_s)
+        self._meter()
         exchange = Exchange(self, frame, self._channel.clock.now(), self.last_seen_s, "ok")
         try:
             message = framing.decode(frame, self._bounds)
@@ -397,6 +396,13 @@ class Connection(WSListener):
 
     # Pace ---------------------------------------------------------------------------------
 
+    def _meter(self) -> None:
+        """Count a frame against the station's rate."""
+        wait_s = self._bucket.take()
+        if wait_s:
+            self._channel.counters.throttled += 1
+            self._pause(wait_s)
+
     def _pause(self, wait_s: float) -> None:
         """Stop reading the socket: for a time, or until few messages wait."""
         if self._transport is None:
@@ -423,11 +429,14 @@ class Connection(WSListener):
         """Ignore the transport's hint."""
 
     def send(self, frame: bytes) -> None:
-        """Send a message; a station that does not read loses its connection."""
+        """Send a message, unless the connection has ended."""
         transport = self._transport
         if transport is None or self.end_reason is not None:
             return
         transport.send(WSMsgType.TEXT, frame)
+        self._bound_output(transport)
+
+    def _bound_output(self, transport: WSTransport) -> None:
         unsent_bytes = transport.underlying_transport.get_write_buffer_size()
         if not unsent_bytes:
             self._unsent = 0
@@ -443,10 +452,14 @@ class Connection(WSListener):
     def check_liveness(self, now_s: float) -> None:
         """Ping a silent socket, and give it up when it stays silent; called every so often."""
         transport = self._transport
-        if transport is None or self.end_reason is not None:
+        if transport is None:
             return
         silent_s = now_s - self.last_seen_s
         interval_s = self._channel.limits.ping_interval_s
+        if self.end_reason is not None:
+            if silent_s >= interval_s:  # a peer that takes neither our data nor its end
+                transport.disconnect(graceful=False)
+            return
         if silent_s < PING_AT * interval_s or not transport.underlying_transport.is_reading():
             return
         if silent_s >= GONE_AT * interval_s:

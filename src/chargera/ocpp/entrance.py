@@ -355,7 +355,7 @@ class Entrance(asyncio.Protocol):
             limits.ping_interval_s,
             limits.ping_interval_s,
             WSAutoPingStrategy.PING_WHEN_IDLE,
-            True,  # answer pings
+            False,  # auto pong: the connection counts pings against the station's rate
             limits.frame_bytes_max(connection.dialect.version),
             None,  # extra headers: for clients
             READ_BUFFER_BYTES,

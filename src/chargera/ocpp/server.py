@@ -61,23 +61,21 @@ class OcppServer:
         """
         self.limits = limits
         self.counters = ChannelCounters()
-        self.stations_log = CappedLog(logger or structlog.get_logger("ocpp"), monotonic_s)
+        self._log = CappedLog(logger or structlog.get_logger("ocpp"), monotonic_s)
         self.gateway = GroupCommit(
             charging,
             database,
             feed,
             limits,
             self.counters,
-            self.stations_log,
+            self._log,
             monotonic_s,
             acknowledge_before_commit=acknowledge_before_commit,
         )
         self._monotonic_s = monotonic_s
         self._tls = tls
-        self._stations = ConnectedStations(self.stations_log)
-        channel = Channel(
-            self.gateway, clock, monotonic_s, limits, self.counters, self.stations_log
-        )
+        self._stations = ConnectedStations(self._log)
+        channel = Channel(self.gateway, clock, monotonic_s, limits, self.counters, self._log)
         self._doorkeeper = Doorkeeper(access, self.gateway, feed, self._stations, channel, DIALECTS)
         self.commands = StationCommands(
             self._stations,
@@ -148,7 +146,7 @@ class OcppServer:
             async with asyncio.timeout(self.limits.stop_timeout_s):
                 await self.gateway.drain()
         except TimeoutError:
-            self.stations_log.error("stopped with messages that are not recorded")
+            self._log.error("stopped with messages that are not recorded")
         for connection in self._stations:
             connection.close(WSCloseCode.GOING_AWAY, "the server stops")
         await self._wait_for_goodbyes()

@@ -52,6 +52,7 @@ async def test_connect__offered_versions__newest_common_one(
         assert client.subprotocol == agreed
         assert rig.server.connected == 1
         assert rig.server.is_healthy()
+        await asyncio.wait_for(await client.ping(), 5)
         assert LiveEvent("station", "CP-1", {"connected": True}) in rig.feed.events
         await client.close()
         await rig.until(lambda: rig.server.connected == 0)

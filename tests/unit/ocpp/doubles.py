@@ -246,6 +246,7 @@ class FakeTransport:
         self.underlying_transport = FakeSocket()
         self.sent: list[Any] = []
         self.pings = 0
+        self.pongs: list[bytes] = []
         self.closes: list[tuple[int, str]] = []
         self.disconnects: list[bool] = []
         self.close_handshake: Any = None
@@ -256,6 +257,9 @@ class FakeTransport:
 
     def send_ping(self, message: bytes | None = None) -> None:
         self.pings += 1
+
+    def send_pong(self, message: bytes) -> None:
+        self.pongs.append(message)
 
     def send_close(self, code: Any, message: str | None = None) -> None:
         self.closes.append((int(code), message or ""))

@@ -312,6 +312,23 @@ def test_send_away__leaves_the_queue_to_be_sent_again(line: Line) -> None:
     assert line.gateway.exchanges == []
 
 
+async def test_pings_and_fragments__count_against_the_rate_too() -> None:
+    line = Line(limits=replace(LIMITS, messages_per_s=1000, messages_burst=2))
+    line.frame(b"x", WSMsgType.PING)
+    assert line.transport.pongs == [b"x"]
+    assert line.socket.reading
+    line.frame(b"", WSMsgType.BINARY, fin=False)
+    assert not line.socket.reading
+    assert line.counters.throttled == 1
+
+
+def test_pings__of_a_station_that_reads_no_pong__are_bounded(line: Line) -> None:
+    line.socket.unsent_bytes = 10
+    for _ in range(101):
+        line.frame(b"", WSMsgType.PING)
+    assert line.connection.end_reason == "slow reader"
+
+
 # Output, liveness and fence ---------------------------------------------------------------------
 
 
@@ -352,6 +369,14 @@ def test_check_liveness__silence__is_pinged_once_and_then_ended(line: Line) -> N
     assert line.connection.end_reason == "silent"
     assert line.transport.disconnects == [False]
     line.connection.check_liveness(start_s + 100)
+
+
+def test_check_liveness__closed_socket_that_does_not_end__is_ended(line: Line) -> None:
+    line.connection.close(WSCloseCode.GOING_AWAY, "bye")
+    line.connection.check_liveness(line.ticks.now_s + 29)
+    assert line.transport.disconnects == [True]
+    line.connection.check_liveness(line.ticks.now_s + 30)
+    assert line.transport.disconnects == [True, False]
 
 
 def test_check_liveness__any_frame__is_a_sign_of_life(line: Line) -> None:
