@@ -101,9 +101,10 @@ async def set_blocked(
 async def import_csv(work: AdminWork, caller: Caller, text: bytes, *, now: datetime) -> Imported:
     """Add or change all identifiers of a CSV file, or none of them.
 
-    The first line names the columns (`CSV_COLUMNS`). Raises Unreadable for what is no such
-    file, InvalidInput whose `field` is `row N, COLUMN` (rows count from 1, without the first
-    line) for the first value that is wrong.
+    The first line names the columns (`CSV_COLUMNS`); what has no column stays as it is.
+
+    Raises Unreadable for what is no such file, InvalidInput whose `field` is `row N, COLUMN`
+    (rows count from 1, without the first line) for the first value that is wrong.
     """
     caller.require(Action.ID_TOKENS_WRITE)
     counts = {"added": 0, "changed": 0, "unchanged": 0}
@@ -124,6 +125,8 @@ async def import_csv(work: AdminWork, caller: Caller, text: bytes, *, now: datet
                 remedy="remove one of the two rows",
             )
         known = await work.id_tokens.get(wanted.ref.key)
+        if known is not None:
+            wanted = _with_what_is_kept(wanted, known, row)
         change = "added" if known is None else "unchanged" if known == wanted else "changed"
         counts[change] += 1
         if change != "unchanged":
@@ -261,6 +264,16 @@ def _csv_rows(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
         raise Unreadable(
             f"line {reader.line_num}: {error}", field="file", remedy="check its quotes"
         ) from error
+
+
+def _with_what_is_kept(wanted: NewIdToken, known: NewIdToken, row: Mapping[str, str]) -> NewIdToken:
+    """Return what a row makes of a known identifier."""
+    return NewIdToken(
+        IdTokenRef(wanted.ref.value, wanted.ref.kind if "type" in row else known.ref.kind),
+        wanted.blocked if "blocked" in row else known.blocked,
+        wanted.expires_at if "expires_at" in row else known.expires_at,
+        wanted.login_id if "login" in row else known.login_id,
+    )
 
 
 def _check_columns(columns: list[str]) -> None:

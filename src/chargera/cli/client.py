@@ -210,12 +210,17 @@ def _whole(response: "httpx2.Response") -> bytes:
     return b"".join(response.iter_bytes())
 
 
+def _class_of(code: str) -> type[ChargEraError]:
+    """Return the class of a code; one that only the server knows is a refusal of that code."""
+    return _ERRORS.get(code) or type("ServerRefusal", (errors.Refused,), {"code": code})
+
+
 def _error_of(response: "httpx2.Response") -> ChargEraError:
     """Return the error that the server answered with, as the class that it is here."""
     body = response.read()
     try:
         members = json.loads(body)["error"]
-        cls = _ERRORS.get(members["code"], errors.Refused)
+        cls = _class_of(members["code"])
         return cls(members["message"], field=members["field"], remedy=members["remedy"] or "")
     except (ValueError, KeyError, TypeError):
         return Unavailable(
