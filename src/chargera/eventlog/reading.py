@@ -5,9 +5,9 @@ from pathlib import Path
 
 from chargera.domain.errors import NotFound, Unreadable
 from chargera.eventlog.files import DurableFiles, OsDisk
-from chargera.eventlog.tiles import CHECKPOINT, StoredTiles
+from chargera.eventlog.tiles import CHECKPOINT, StoredTiles, width_at
 from chargera.proofs.checkpoint import Checkpoint, parse_checkpoint
-from chargera.proofs.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, tiles_of
+from chargera.proofs.tiles import Tile, tiles_of
 from chargera.proofs.tlog_proof import TlogProof
 from chargera.proofs.tree import consistency_proof, inclusion_proof
 
@@ -46,23 +46,25 @@ class LogReader:
             tile = Tile.parse(path)
         except Unreadable:
             raise NotFound(f"the log has no file {path!r}") from None
-        if not _is_covered(tile, self.head().size):
+        size = self.head().size
+        if tile.width > width_at(tile.level, tile.index, size):
             raise NotFound(f"the log has no {path} yet")
-        return self._stored.fetch(tile)
+        return self._stored.fetch(tile, size)
 
     def proof(self, log_index: int, note: bytes | None = None) -> bytes:
         """Return the tlog-proof text of an entry under the signed head `note` (else the newest).
 
         Raises NotFound if that head does not cover the entry.
         """
-        checkpoint = self.checkpoint() if note is None else note
-        size = parse_checkpoint(checkpoint).size
-        if not 0 <= log_index < size:
+        newest = self.checkpoint()
+        checkpoint = newest if note is None else note
+        size, newest_size = (parse_checkpoint(n).size for n in (checkpoint, newest))
+        if not 0 <= log_index < size <= newest_size:
             raise NotFound(
                 f"entry {log_index} is not under the head of {size} entries",
                 remedy="it will be under the next one, within two checkpoint intervals",
             )
-        path = inclusion_proof(log_index, size, self._stored.nodes(size))
+        path = inclusion_proof(log_index, size, self._stored.nodes(newest_size))
         return TlogProof(log_index, tuple(path), checkpoint).to_bytes()
 
     def consistency(self, old_size: int, new_size: int) -> list[bytes]:
@@ -70,9 +72,10 @@ class LogReader:
 
         Raises InvalidInput unless 0 < old_size <= new_size, NotFound if the newest head is smaller.
         """
-        if new_size > self.head().size:
+        newest_size = self.head().size
+        if new_size > newest_size:
             raise NotFound(f"no head of {new_size} entries is published yet")
-        return consistency_proof(old_size, new_size, self._stored.nodes(new_size))
+        return consistency_proof(old_size, new_size, self._stored.nodes(newest_size))
 
     def export(self, folder: Path, on_file: Callable[[int, int], None] | None = None) -> Checkpoint:
         """Copy the newest checkpoint and all its tiles and bundles into `folder`; return its head.
@@ -94,9 +97,3 @@ class LogReader:
         if on_file is not None:
             on_file(len(tiles) + 1, len(tiles) + 1)
         return head
-
-
-def _is_covered(tile: Tile, size: int) -> bool:
-    """Say whether a log of `size` entries has all the hashes or entries of `tile`."""
-    items = size >> TILE_HEIGHT * max(tile.level, 0)
-    return tile.index * TILE_WIDTH + tile.width <= items

@@ -218,8 +218,8 @@ class Sequencer:
         await self._serve(note)
         self._published = new
         self._next_due = now + self._policy.interval
-        await asyncio.to_thread(self._drop_replaced, _size(old), new.size)
         self._on_published(head)
+        await asyncio.to_thread(self._drop_replaced, _size(old), new.size)
 
     def _signed(self, edge: Edge, old: Checkpoint | None) -> tuple[Checkpoint, bytes]:
         new = edge.head(self._origin)

@@ -66,35 +66,39 @@ class StoredTiles:
         self._files = files
         self._subtree = lru_cache(cached_tiles)(self._read_subtree)
 
-    def fetch(self, tile: Tile) -> bytes:
+    def fetch(self, tile: Tile, log_size: int | None = None) -> bytes:
         """Return the stored bytes of a tile or bundle: a `FetchTile`.
 
-        A partial one whose file is gone is cut from the full one, which replaces all partials.
-        Raises NotFound if neither is there, Unreadable if the full one is damaged.
+        A partial one whose own file is gone is cut from the full one, which replaces all partials,
+        or from the one that a log of `log_size` entries has in its place. Raises NotFound if there
+        is none of them, Unreadable if the one that is cut is damaged.
         """
         try:
             return self._files.read(tile.path)
         except NotFound:
             if tile.is_full:
                 raise
-        full = Tile(tile.level, tile.index, TILE_WIDTH)
-        data = self._files.read(full.path)
+        wider = Tile(tile.level, tile.index)
+        if log_size is not None:
+            wider = Tile(tile.level, tile.index, width_at(tile.level, tile.index, log_size))
+        data = self._files.read(wider.path)
         if tile.level == ENTRIES:
-            return encode_bundle(split_bundle(full, data)[: tile.width])
-        return b"".join(split_tile(full, data)[: tile.width])
+            return encode_bundle(split_bundle(wider, data)[: tile.width])
+        return b"".join(split_tile(wider, data)[: tile.width])
 
     def nodes(self, size: int) -> HashReader:
         """Return a reader of the complete nodes of the log of `size` entries, for proofs.
 
-        A proof asks for many nodes of few tiles: each tile is read and hashed once and kept. What
-        is kept may be older than the disk, so whoever checks the disk uses `fetch`.
+        They are nodes of every smaller log too, as far as they are complete there. A proof asks
+        for many nodes of few tiles: each tile is read and hashed once and kept. What is kept may
+        be older than the disk, so whoever checks the disk uses `fetch`.
         """
 
         def read(level: int, index: int) -> bytes:
             row, height = divmod(level, TILE_HEIGHT)
             tile_index, offset = divmod(index << height, TILE_WIDTH)
-            width = min((size >> row * TILE_HEIGHT) - tile_index * TILE_WIDTH, TILE_WIDTH)
-            return self._subtree(Tile(row, tile_index, width)).node(height, offset >> height)
+            tile = Tile(row, tile_index, width_at(row, tile_index, size))
+            return self._subtree(tile).node(height, offset >> height)
 
         return read
 
@@ -105,3 +109,9 @@ class StoredTiles:
 def partials_folder(tile: Tile) -> str:
     """Return the folder of the partial tiles that the full `tile` replaces."""
     return f"{tile.path}.p"
+
+
+def width_at(level: int, index: int, log_size: int) -> int:
+    """Return how many items a tile or bundle has in a log of `log_size` entries (<= 0: none)."""
+    items = log_size >> TILE_HEIGHT * max(level, 0)
+    return min(items - index * TILE_WIDTH, TILE_WIDTH)

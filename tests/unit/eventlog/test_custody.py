@@ -1,5 +1,6 @@
 """The signing key and the memory of the last head are made once, private, and never replaced."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert entropy.calls == 1
     assert key.verifier.name == ORIGIN
     assert key.verifier.has_signed(b"text", again.sign(b"text"))
+
+
+def test_a_key_that_has_signed_is_only_read(tmp_path: Path) -> None:
+    key = open_key(tmp_path, ORIGIN, CountedEntropy())
+    (tmp_path / HEAD_FILE).write_bytes(b"a head was signed")
+    written_at = (tmp_path / KEY_FILE).stat().st_mtime_ns
+    assert open_key(tmp_path, ORIGIN, CountedEntropy()).verifier == key.verifier
+    assert (tmp_path / KEY_FILE).stat().st_mtime_ns == written_at
 
 
 def test_a_lost_key_is_not_replaced(tmp_path: Path) -> None:
@@ -73,8 +82,6 @@ def memory(request: pytest.FixtureRequest, tmp_path: Path) -> HeadMemory:
         case "memory":
             return MemoryHeads()
         case "disk":
-            from contextlib import nullcontext
-
             return FileHeadMemory(DurableFiles(MemoryDisk()), nullcontext)
         case _:
             return FileHeadMemory.in_folder(tmp_path / "signer")

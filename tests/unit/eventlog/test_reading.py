@@ -7,7 +7,7 @@ import pytest
 from chargera.domain.errors import InvalidInput, NotFound
 from chargera.eventlog.files import DurableFiles, OsDisk
 from chargera.eventlog.reading import LogReader
-from chargera.proofs.checkpoint import open_checkpoint
+from chargera.proofs.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from chargera.proofs.tiles import ENTRIES, split_bundle, tile_reader, tiles_of
 from chargera.proofs.tlog_proof import parse_tlog_proof
 from chargera.proofs.tree import leaf_hash, leaf_hashes, root_of_size, verify_consistency
@@ -58,6 +58,23 @@ def test_partial_tiles_that_were_served_once_are_served_for_ever(log: LogUnderTe
             assert log.reader.file(tile.path)
 
 
+async def test_what_was_served_once_outlives_the_loss_of_all_files() -> None:
+    log = LogUnderTest()
+    for count in (5, 2, 300, 3):
+        log.append(count)
+        await log.publish()
+    for path in log.log_disk.paths():
+        log.log_disk.remove(path)
+    log.restart()
+    await log.sequencer.start()
+    for size, head in log.rows.heads.items():
+        for tile in tiles_of(size):
+            assert log.reader.file(tile.path)
+        for index in (0, size - 1):
+            proof = parse_tlog_proof(log.reader.proof(index, head.note))
+            proof.verify(leaf_hash(log.rows.entries[index]), ORIGIN, [KEY.verifier])
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -104,6 +121,9 @@ def test_an_entry_that_is_not_covered_has_no_proof_yet(log: LogUnderTest) -> Non
             log.reader.proof(index)
     with pytest.raises(NotFound):
         log.reader.proof(5, log.rows.heads[5].note)
+    unpublished = sign_checkpoint(Checkpoint(ORIGIN, 600, bytes(32)), KEY.verifier, KEY.sign)
+    with pytest.raises(NotFound):
+        log.reader.proof(5, unpublished)
 
 
 def test_every_pair_of_heads_is_consistent(log: LogUnderTest) -> None:
