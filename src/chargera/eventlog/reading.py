@@ -3,13 +3,28 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from chargera.domain.errors import NotFound, Unreadable
+from chargera.domain.errors import InvalidInput, NotFound, Unavailable, Unreadable
 from chargera.eventlog.files import DurableFiles, OsDisk
 from chargera.eventlog.tiles import CHECKPOINT, StoredTiles, width_at
 from chargera.proofs.checkpoint import Checkpoint, parse_checkpoint
-from chargera.proofs.tiles import Tile, tiles_of
+from chargera.proofs.tiles import (
+    ENTRIES,
+    TILE_WIDTH,
+    Tile,
+    split_bundle,
+    split_tile,
+    tile_reader,
+    tiles_of,
+)
 from chargera.proofs.tlog_proof import TlogProof
-from chargera.proofs.tree import consistency_proof, inclusion_proof
+from chargera.proofs.tree import (
+    consistency_proof,
+    inclusion_proof,
+    leaf_hashes,
+    root_of,
+    root_of_size,
+    verify_inclusion,
+)
 
 EXPORT_BATCH = 256
 """Files of an export that are synced together."""
@@ -54,17 +69,26 @@ class LogReader:
     def proof(self, log_index: int, note: bytes | None = None) -> bytes:
         """Return the tlog-proof text of an entry under the signed head `note` (else the newest).
 
-        Raises NotFound if that head does not cover the entry.
+        Raises NotFound if that head does not cover the entry, Unavailable if the stored tiles are
+        damaged: no proof is given out that does not hold.
         """
         newest = self.checkpoint()
         checkpoint = newest if note is None else note
-        size, newest_size = (parse_checkpoint(n).size for n in (checkpoint, newest))
-        if not 0 <= log_index < size <= newest_size:
+        head, newest_size = parse_checkpoint(checkpoint), parse_checkpoint(newest).size
+        if not 0 <= log_index < head.size <= newest_size:
             raise NotFound(
-                f"entry {log_index} is not under the head of {size} entries",
+                f"entry {log_index} is not under the head of {head.size} entries",
                 remedy="it will be under the next one, within two checkpoint intervals",
             )
-        path = inclusion_proof(log_index, size, self._stored.nodes(newest_size))
+        read = self._stored.nodes(newest_size)
+        path = inclusion_proof(log_index, head.size, read)
+        try:
+            verify_inclusion(read(0, log_index), log_index, head.size, path, head.root_hash)
+        except InvalidInput as error:
+            raise Unavailable(
+                f"the log's tiles are damaged: {error.message}",
+                remedy="restart the server: tiles are then compared with the database and mended",
+            ) from error
         return TlogProof(log_index, tuple(path), checkpoint).to_bytes()
 
     def consistency(self, old_size: int, new_size: int) -> list[bytes]:
@@ -76,6 +100,39 @@ class LogReader:
         if new_size > newest_size:
             raise NotFound(f"no head of {new_size} entries is published yet")
         return consistency_proof(old_size, new_size, self._stored.nodes(newest_size))
+
+    def damaged(self) -> list[str]:
+        """Read every file of the newest head again; return the paths that do not hold together.
+
+        Each bundle is compared with the leaf hashes above it, each full tile with its hash in the
+        tile above it, the right edge with the signed root. Raises NotFound before the first head.
+        """
+        head = self.head()
+        found = []
+        for tile in tiles_of(head.size):
+            try:
+                if not self._matches_above(tile, head.size):
+                    found.append(tile.path)
+            except (NotFound, Unreadable):
+                found.append(tile.path)
+        try:
+            root = root_of_size(head.size, tile_reader(head.size, self._stored.fetch))
+        except (NotFound, Unreadable):
+            return found
+        return found if root == head.root_hash else [*found, CHECKPOINT]
+
+    def _matches_above(self, tile: Tile, size: int) -> bool:
+        """Say whether the tile above has the hashes that follow from `tile`, if there is one."""
+        data = self._stored.fetch(tile)
+        if tile.level == ENTRIES:
+            leaves = Tile(0, tile.index, tile.width)
+            return self._stored.fetch(leaves) == b"".join(leaf_hashes(split_bundle(tile, data)))
+        hashes = split_tile(tile, data)
+        if not tile.is_full:
+            return True
+        index, place = divmod(tile.index, TILE_WIDTH)
+        above = Tile(tile.level + 1, index, width_at(tile.level + 1, index, size))
+        return split_tile(above, self._stored.fetch(above))[place] == root_of(hashes)
 
     def export(self, folder: Path, on_file: Callable[[int, int], None] | None = None) -> Checkpoint:
         """Copy the newest checkpoint and all its tiles and bundles into `folder`; return its head.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chargera.domain.errors import InvalidInput, NotFound
+from chargera.domain.errors import InvalidInput, NotFound, Unavailable
 from chargera.eventlog.files import DurableFiles, OsDisk
 from chargera.eventlog.reading import LogReader
 from chargera.proofs.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
@@ -158,3 +158,36 @@ async def test_an_export_is_the_log(log: LogUnderTest, tmp_path: Path) -> None:
     await log.publish()
     assert log.reader.export(tmp_path).size == 566
     assert exported.consistency(565, 566)
+
+
+def test_a_log_that_holds_together_has_no_damaged_files(log: LogUnderTest) -> None:
+    assert log.reader.damaged() == []
+
+
+def test_a_scrub_finds_each_flipped_bit(log: LogUnderTest) -> None:
+    """F4: in every file of the head; the same head is served meanwhile."""
+    checkpoint = log.reader.checkpoint()
+    for tile in tiles_of(565):
+        for bit in (3, 8 * len(log.log_disk.read(tile.path)) - 1):
+            log.log_disk.flip_bit(tile.path, bit)
+            assert log.reader.damaged(), tile.path
+            assert log.reader.checkpoint() == checkpoint
+            log.log_disk.flip_bit(tile.path, bit)
+    assert log.reader.damaged() == []
+
+
+def test_a_scrub_finds_each_file_that_is_missing_or_short(log: LogUnderTest) -> None:
+    for tile in tiles_of(565):
+        kept = log.log_disk.read(tile.path)
+        log.log_disk.write(tile.path, kept[:-1])
+        assert tile.path in log.reader.damaged()
+        log.log_disk.remove(tile.path)
+        assert tile.path in log.reader.damaged()
+        log.log_disk.write(tile.path, kept)
+    assert log.reader.damaged() == []
+
+
+def test_no_proof_is_given_out_that_does_not_hold(log: LogUnderTest) -> None:
+    log.log_disk.flip_bit("tile/0/001", 5)
+    with pytest.raises(Unavailable, match="damaged"):
+        log.reader.proof(300)
