@@ -39,7 +39,8 @@ _MEMBERS = {"anchor", "entries", "events", "format", "session_id", "settlement"}
 _ENTRY_MEMBERS = {"kind", "proof", "received_at", "record", "salt", "seq", "station"}
 _SALT = re.compile(r"[0-9a-f]{64}")
 _ONE_EACH = (EntryKind.STATION_REGISTERED, EntryKind.TARIFF_PUBLISHED)
-_OF_SESSION = frozenset(
+
+OF_SESSION = frozenset(
     {
         EntryKind.SESSION_STARTED,
         EntryKind.SESSION_ENDED,
@@ -52,7 +53,9 @@ _OF_SESSION = frozenset(
         EntryKind.CREDIT_CDR,
     }
 )
-_KINDS = _OF_SESSION | set(_ONE_EACH)
+"""Kinds of entries that belong to one session and say so in their records."""
+
+_KINDS = OF_SESSION | set(_ONE_EACH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +232,15 @@ def verify_receipt(
     return ReceiptVerdict(tuple(steps))
 
 
+def check_session(receipt: Receipt, trust: Trust | None) -> tuple[Step, ...]:
+    """Run the checks that concern the session alone, as if its entries were shown to be logged.
+
+    The steps are `records`, `readings`, `bill`, `signed_values` and `credits`. Nothing is raised.
+    """
+    case = _Case(receipt, trust, None, None)
+    return tuple(_run(name, check, case) for name, check in _SESSION_CHECKS.items())
+
+
 class _Case:
     """A receipt under verification."""
 
@@ -362,9 +374,9 @@ def _check_records(case: _Case) -> _Finding:
     station = receipt.of_kind(EntryKind.STATION_REGISTERED)[0]
     tariff = receipt.of_kind(EntryKind.TARIFF_PUBLISHED)[0]
     for entry in receipt.entries:
-        if entry.kind in _OF_SESSION and entry.record["session_id"] != receipt.session_id:
+        if entry.kind in OF_SESSION and entry.record["session_id"] != receipt.session_id:
             return StepStatus.FAILED, f"a {entry.kind} entry is of another session"
-        if entry.kind in _OF_SESSION and entry.station != cdr["station_id"]:
+        if entry.kind in OF_SESSION and entry.station != cdr["station_id"]:
             return StepStatus.FAILED, f"a {entry.kind} entry is of another station"
     if station.record["station_id"] != cdr["station_id"] or station.station != cdr["station_id"]:
         return StepStatus.FAILED, "the registration is of another station"
@@ -531,14 +543,17 @@ def _check_settlement(case: _Case) -> _Finding:
     return StepStatus.NOT_ASKED, "this session has not been settled on chain"
 
 
-_CHECKS: dict[str, _Check] = {
-    "signature": _check_signature,
-    "inclusion": _check_inclusion,
+_SESSION_CHECKS: dict[str, _Check] = {
     "records": _check_records,
     "readings": _check_readings,
     "bill": _check_bill,
     "signed_values": _check_signed_values,
     "credits": _check_credits,
+}
+_CHECKS: dict[str, _Check] = {
+    "signature": _check_signature,
+    "inclusion": _check_inclusion,
+    **_SESSION_CHECKS,
     "anchor": _check_anchor,
     "anchor_on_topic": _check_anchor_on_topic,
     "old_checkpoint": _check_old_checkpoint,
