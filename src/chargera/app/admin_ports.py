@@ -332,6 +332,13 @@ class LogReads(Protocol):
         not erased; None: there are no more.
         """
 
+    async def readings(self, caller: Caller, after: str, size: int) -> tuple[bytes, str] | None:
+        """Return lines `{events, session_id}` of some sessions, and the id of the last of them.
+
+        Sessions with ids above `after`: the readings that a record of an entry below `size`
+        commits to, which the caller may read; None: there are no more.
+        """
+
     async def anchors(self, before: int | None, limit: int | None) -> list[AnchorView]:
         """Return anchors, newest first."""
 

@@ -129,6 +129,26 @@ async def stream_records(
         yield lines
 
 
+async def stream_readings(
+    database: AdminDatabase, caller: Caller, size: int | None = None
+) -> AsyncIterator[bytes]:
+    """Stream the readings that the records of `stream_records` commit to, as JSON lines.
+
+    A session's readings are no entries; with these its bill can be recomputed from the log.
+    """
+    caller.require(Action.LOG_READ)
+    after = ""
+    while True:
+        async with database.work() as work:
+            if size is None:
+                size = (await work.log.head()).size
+            piece = await work.log.readings(caller, after, size)
+        if piece is None:
+            return
+        lines, after = piece
+        yield lines
+
+
 async def list_anchors(
     work: AdminWork, *, before: int | None = None, limit: int | None = None
 ) -> list[AnchorView]:

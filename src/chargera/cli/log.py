@@ -2,20 +2,26 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from chargera.cli.client import Server
-from chargera.cli.files import write_whole
+from chargera.cli.files import read_bytes, write_whole
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Limit, noun
 from chargera.cli.output import Progress, progress, show, table
-from chargera.domain.errors import Refused
+from chargera.cli.verify import read_trust, steps_text
+from chargera.domain.errors import Refused, Unreadable
+
+if TYPE_CHECKING:
+    from chargera.proofs.recompute import Recomputation
 
 app = noun("log", "The tamper-evident event log.")
 anchors = noun("anchor", "Where the log's heads stand on the ledger.")
 
 ANCHOR_TIMEOUT_S = 180.0
+LINES_MAX = 100
+"""Most differences that are printed."""
 
 
 @app.command()
@@ -43,9 +49,10 @@ def export(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Copy checkpoint and tiles, as any client of the log could, and `records.jsonl`.
+    """Copy checkpoint and tiles, as any client of the log could, and its records.
 
-    A later export into the same folder adds what is new.
+    With --records `records.jsonl` has what entries commit to, `readings.jsonl` what those records
+    commit to: enough to recompute every bill. A later export into the same folder adds what is new.
     """
     from chargera.proofs.checkpoint import parse_checkpoint
     from chargera.proofs.tiles import tiles_of
@@ -63,16 +70,81 @@ def export(
                 write_whole(target, [server.file(f"/log/{tile.path}")])
             report(done, len(tiles))
     write_whole(directory / "checkpoint", [note])  # last: what it names is there
-    lines = _Lines()
-    if records:
-        with (
-            progress("records") as report,
-            server.stream("/log/records", size=size) as pieces,
-        ):
-            write_whole(directory / "records.jsonl", lines.counted(pieces, report))
-    document = {"directory": str(directory), "size": size, "tiles": len(tiles)}
-    document["records"] = lines.count if records else None
+    document: dict[str, str | int | None] = {
+        "directory": str(directory),
+        "size": size,
+        "tiles": len(tiles),
+    }
+    for name in ("records", "readings"):
+        document[name] = _save_lines(server, directory, name, size) if records else None
     show(document, as_json)
+
+
+def _save_lines(server: Server, directory: Path, name: str, size: int) -> int:
+    """Write one of the streams that belong to the log, and return how many lines it has."""
+    lines = _Lines()
+    with progress(name) as report, server.stream(f"/log/{name}", size=size) as pieces:
+        write_whole(directory / f"{name}.jsonl", lines.counted(pieces, report))
+    return lines.count
+
+
+@app.command()
+def recompute(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="What `log export DIR --records` wrote.")
+    ],
+    trust: Annotated[
+        Path | None, typer.Option("--trust", help="deployment.json from a place that you trust.")
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute every bill from an export alone; needs no server.
+
+    Exit 0: every bill is equal, 1: something differs, 2: unreadable, 3: could not be determined
+    (no trusted key given, or records that the export has not got).
+    """
+    from chargera.proofs.export import ExportedLog
+    from chargera.proofs.recompute import recompute as run
+
+    believed = None if trust is None else read_trust(trust)
+    with (
+        _opened(directory / "records.jsonl") as records,
+        _opened(directory / "readings.jsonl") as readings,
+        progress("entries and sessions") as report,
+    ):
+        export = ExportedLog(
+            read_bytes(directory / "checkpoint"),
+            lambda tile: read_bytes(directory / tile.path),
+            records,
+            readings,
+        )
+        outcome = run(export, believed, lambda what, done, total: report(done, total))
+    show(outcome.as_dict(), as_json, _recomputation_text(outcome))
+    raise typer.Exit(outcome.exit_code)
+
+
+def _recomputation_text(outcome: "Recomputation") -> str:
+    lines = [steps_text(outcome.as_dict())]
+    for currency, total in sorted(outcome.totals.items()):
+        whole = ", ".join(f"{name} {value}" for name, value in total.as_dict().items())
+        lines.append(f"{currency}: {whole}")
+    lines += [
+        f"entry {d.log_index}, session {d.session_id}: {d.step}: {d.detail}"
+        for d in outcome.differences[:LINES_MAX]
+    ]
+    return "\n".join(lines)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise Unreadable(
+            f"{path} cannot be read: {error.strerror}",
+            field="directory",
+            remedy="make the export with: chargera log export DIR --records",
+        ) from error
 
 
 class _Lines:

@@ -94,12 +94,19 @@ def steps_text(document: dict[str, Any]) -> str:
     return "\n".join([*lines, result])
 
 
+def read_trust(path: Path) -> "Trust":
+    """Read a trust file. Raises Unreadable."""
+    from chargera.proofs.trust import parse_trust
+
+    return parse_trust(_json(path))
+
+
 def _trust(path: Path | None, log_key: str | None) -> "Trust | None":
-    from chargera.proofs.trust import parse_trust, trust_of_key
+    from chargera.proofs.trust import trust_of_key
 
     if log_key is not None:
         return trust_of_key(log_key)
-    return None if path is None else parse_trust(_json(path))
+    return None if path is None else read_trust(path)
 
 
 def _mirrors(sources: Sequence[str], receipt: bytes) -> "list[MirrorAnswer]":

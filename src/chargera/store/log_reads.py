@@ -11,12 +11,17 @@ from chargera.app.admin_ports import EntryFilter
 from chargera.app.permissions import Caller
 from chargera.app.views import AnchorView, LogEntryView, LogHeadView
 from chargera.proofs.checkpoint import parse_checkpoint
+from chargera.proofs.entry import EntryKind
 from chargera.proofs.tree import leaf_hash
 from chargera.store import reach
 
 Connection = AsyncConnection[Any]
 
+_COMMITTING = [str(kind) for kind in (EntryKind.SESSION_ENDED, EntryKind.CDR)]
+"""Kinds whose records hold count and digest of a session's readings."""
+
 RECORDS_AT_ONCE = 2_000
+SESSIONS_AT_ONCE = 200
 
 
 class PostgresLogReads:
@@ -89,6 +94,33 @@ class PostgresLogReads:
             return None
         return b"".join(_record_line(row) for row in rows), rows[-1]["log_index"]
 
+    async def readings(self, caller: Caller, after: str, size: int) -> tuple[bytes, str] | None:
+        """Return lines `{events, session_id}` of some sessions, and the last one's id.
+
+        Of each session the readings that a record which the caller may read commits to.
+        """
+        rows = await self._rows(
+            "select c.session_id, v.record from (select e.session_id,"
+            " max((convert_from(e.record, 'UTF8')::jsonb #>> '{events,count}')::int) as count"
+            " from log_entry e where e.session_id > %(after)s and e.log_index < %(size)s"
+            f" and e.kind = any(%(kinds)s) and e.record is not null and {reach.records_of(caller)}"
+            " group by e.session_id order by e.session_id limit %(limit)s) c"
+            " left join session_event v on v.session_id = c.session_id and v.n < c.count"
+            " order by c.session_id, v.n",
+            reach.parameters(
+                caller, after=after, size=size, kinds=_COMMITTING, limit=SESSIONS_AT_ONCE
+            ),
+        )
+        sessions: dict[str, list[bytes]] = {}
+        for row in rows:
+            events = sessions.setdefault(row["session_id"], [])
+            if row["record"] is not None:
+                events.append(bytes(row["record"]))
+        if not sessions:
+            return None
+        lines = b"".join(_readings_line(*session) for session in sessions.items())
+        return lines, rows[-1]["session_id"]
+
     async def anchors(self, before: int | None, limit: int | None) -> list[AnchorView]:
         """Return anchors, newest first."""
         rows = await self._rows(
@@ -129,6 +161,11 @@ def _record_line(row: DictRow) -> bytes:
         bytes(row["record"]),
         bytes(row["salt"]).hex().encode(),
     )
+
+
+def _readings_line(session_id: str, events: list[bytes]) -> bytes:
+    """Return one line of an export: the list's bytes are those that its digest is over."""
+    return b'{"events":[%b],"session_id":%b}\n' % (b",".join(events), orjson.dumps(session_id))
 
 
 def _root_hash(note: bytes) -> str:

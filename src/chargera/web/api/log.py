@@ -65,6 +65,19 @@ async def stream_records(
     )
 
 
+@router.get("/log/readings", responses=content("application/jsonl", "lines {events, session_id}"))
+async def stream_readings(
+    call: LongCall, size: Annotated[int | None, Query(ge=0, le=BIGINT_MAX)] = None
+) -> Response:
+    """Stream the readings that those records commit to."""
+    call.caller.require(Action.LOG_READ)
+    return StreamingResponse(
+        sessions.stream_readings(call.services.database, call.caller, size),
+        media_type="application/jsonl",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
 @router.get("/anchors", responses=pages(AnchorView))
 async def list_anchors(
     call: ApiCall, before: Index | None = None, limit: Limit = PAGE_MAX
