@@ -5,30 +5,35 @@ that ended the session, and cleared in the commit that bills it or sends it to r
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from chargera.app.ports import Clock, Entropy, LiveEvent, NewEntry, QuotedTariff
 from chargera.domain.bill import Bill, bill_as_json
 from chargera.domain.errors import Conflict, InvalidInput, NotFound
 from chargera.domain.proof_level import ProofLevel
-from chargera.domain.station import ChargingStation, OcppVersion
-from chargera.domain.transaction import Anomaly, SessionState, Transaction
-from chargera.proofs import records
-from chargera.proofs.cdr import (
+from chargera.domain.station import MAX_POWER_W, ChargingStation
+from chargera.domain.transaction import (
     DERIVED,
-    Correction,
-    Judgement,
-    SessionFacts,
-    SignedMeterValue,
-    judge,
+    Anomaly,
+    SessionEvent,
+    SessionState,
+    Transaction,
 )
+from chargera.proofs import records
+from chargera.proofs.cdr import Correction, Judgement, SessionFacts, SignedMeterValue, judge
 from chargera.proofs.entry import EntryKind
-from chargera.proofs.meter_key import load_meter_key, meter_key_hash
+from chargera.proofs.meter_key import load_meter_key
 
 BATCH = 128
-SILENT_AFTER_S = 24 * 3600
+SILENT_AFTER = timedelta(hours=24)
+SILENT_BATCH = 256
+
+HOLES_LOGGED_MAX = 64
+"""Holes of one session that get an entry each; the others share one that spans them."""
+
+SUSPECT_LISTED_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class BillingCase:
     """A session with all that its bill may depend on."""
 
     transaction: Transaction
+    events: Sequence[SessionEvent]
     station: ChargingStation
     tariff: QuotedTariff | None
     signed: Sequence[SignedMeterValue]
@@ -78,10 +84,10 @@ class BillingOutcome:
     transaction: Transaction
     state: SessionState
     anomalies: Sequence[Anomaly]
-    proof_level: ProofLevel
+    proof_level: ProofLevel | None
+    """None: that of the bill, which stands."""
     bill: Bill | None
     cdr_entry: int | None
-    changed: bool = True
 
 
 @dataclass(slots=True)
@@ -106,6 +112,25 @@ class BillingWork(Protocol):
 
     async def store_bills(self, result: BillingResult) -> None:
         """Flush the log entries and write the rows with their indexes."""
+
+    def append(self, entry: NewEntry) -> None:
+        """Append an entry to the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class SilentSession:
+    """A session that was given up because its station has said nothing for too long."""
+
+    session_id: str
+    station_id: str
+    transaction_id: str
+
+
+class SilenceWork(Protocol):
+    """The database as the watch over silent sessions needs it."""
+
+    async def mark_silent(self, before: datetime, limit: int) -> list[SilentSession]:
+        """Put running sessions without a word since that time into review and return them."""
 
     def append(self, entry: NewEntry) -> None:
         """Append an entry to the log."""
@@ -165,80 +190,86 @@ class Billing:
                 "the session has no tariff", field="tariff_id", remedy="name the tariff to apply"
             )
         correction = _correction(case.transaction, decision)
-        decided = BillingCase(
-            case.transaction,
-            case.station,
-            tariff,
-            case.signed,
-            case.previous_pages,
-            case.current,
-            correction,
-            decided_by,
-        )
-        work.append(self._correction_entry(decided, decision))
-        await self._settle(work, [decided], entries_before=1)
+        decided = replace(case, tariff=tariff, correction=correction, correction_by=decided_by)
+        if not tariff.tariff.is_valid_at(correction.started_at):
+            raise InvalidInput(
+                f"tariff {tariff.tariff_id} was not valid when the session began",
+                field="tariff_id",
+                remedy="name the tariff that was valid then",
+            )
+        run = self._run(work)
+        run.append(decided, EntryKind.OPERATOR_CORRECTION, _correction_record(decided, decision))
+        if not run.settle(decided):
+            raise InvalidInput(
+                "no session can have these times and registers",
+                field="ended_at",
+                remedy="a session lasts up to a year, and a register counts to 1 TWh",
+            )
+        await work.store_bills(run.result)
 
-    async def _settle(
-        self, work: BillingWork, cases: Sequence[BillingCase], entries_before: int = 0
-    ) -> None:
-        run = _Run(work, self._clock.now(), self._entropy, self._operator_id, entries_before)
+    async def close_silent(
+        self, work: SilenceWork, now: datetime, *, clock_is_manual: bool
+    ) -> list[LiveEvent]:
+        """Send sessions of which nobody has heard for a day of network time to review.
+
+        Called every minute; the caller commits. It is no end: values or a stop that come after
+        all cure it. A clock that is moved by hand passes days in which nobody could speak, so
+        that nothing is closed by it.
+        """
+        if clock_is_manual:
+            return []
+        silent = await work.mark_silent(now - SILENT_AFTER, SILENT_BATCH)
+        for session in silent:
+            record = records.anomaly_record(
+                session.session_id, session.transaction_id, str(Anomaly.SILENT)
+            )
+            work.append(
+                NewEntry(EntryKind.ANOMALY, session.station_id, session.session_id, record, now)
+            )
+        return [LiveEvent("session", session.session_id) for session in silent]
+
+    async def _settle(self, work: BillingWork, cases: Sequence[BillingCase]) -> None:
+        run = self._run(work)
         for case in cases:
             run.settle(case)
         await work.store_bills(run.result)
 
-    def _correction_entry(self, case: BillingCase, decision: ReviewDecision) -> NewEntry:
-        transaction = case.transaction
-        record = {
-            "by": case.correction_by,
-            "correction": correction_record(case.correction),
-            "reason": decision.reason,
-            "session_id": transaction.session_id,
-            "tariff_id": case.tariff.tariff_id if case.tariff else None,
-        }
-        return NewEntry(
-            EntryKind.OPERATOR_CORRECTION,
-            transaction.station_id,
-            transaction.session_id,
-            record,
-            self._clock.now(),
-        )
+    def _run(self, work: BillingWork) -> "_Run":
+        return _Run(work, self._clock.now(), self._entropy, self._operator_id)
 
 
 class _Run:
     """One batch under judgement."""
 
     def __init__(
-        self,
-        work: BillingWork,
-        now: datetime,
-        entropy: Entropy,
-        operator_id: str,
-        entries_before: int,
+        self, work: BillingWork, now: datetime, entropy: Entropy, operator_id: str
     ) -> None:
         self.result = BillingResult()
         self._work = work
         self._now = now
         self._entropy = entropy
         self._operator_id = operator_id
-        self._entries = entries_before
+        self._entries = 0
 
-    def settle(self, case: BillingCase) -> None:
-        """Judge one session and leave its rows and entries."""
-        judgement = judge(facts_of(case))
+    def settle(self, case: BillingCase) -> bool:
+        """Judge one session, leave its rows and entries, and say whether it can be billed."""
+        facts = facts_of(case)
+        judgement = judge(facts)
         self._log_findings(case, judgement)
-        if judgement.bill is None:
+        if judgement.bill is None or not _differs(case.current, judgement):
             self._leave(case, judgement)
-        elif case.current is None or _differs(case.current, judgement):
-            self._bill(case, judgement, judgement.bill)
         else:
-            self._leave(case, judgement)
+            self._bill(case, facts, judgement, judgement.bill)
+        return judgement.bill is not None
 
-    def _bill(self, case: BillingCase, judgement: Judgement, bill: Bill) -> None:
+    def _bill(
+        self, case: BillingCase, facts: SessionFacts, judgement: Judgement, bill: Bill
+    ) -> None:
         if case.current is not None:
             self._credit(case, case.current, bill)
         cdr_id = self._entropy.session_id(self._now)
-        record = cdr_record(case, judgement, bill, cdr_id, self._operator_id)
-        place = self._append(case, EntryKind.CDR, record)
+        record = cdr_record(case, facts, judgement, bill, cdr_id, self._operator_id)
+        place = self.append(case, EntryKind.CDR, record)
         energy_wh = judgement.session.energy_wh if judgement.session else 0
         replaces = case.current.cdr_id if case.current else None
         self.result.cdrs.append(
@@ -282,7 +313,7 @@ class _Run:
             "session_id": case.transaction.session_id,
             "vat_minor": -was["vat_minor"],
         }
-        place = self._append(case, EntryKind.CREDIT_CDR, record)
+        place = self.append(case, EntryKind.CREDIT_CDR, record)
         self.result.cdrs.append(
             CdrRow(
                 cdr_id,
@@ -300,41 +331,40 @@ class _Run:
 
     def _leave(self, case: BillingCase, judgement: Judgement) -> None:
         """No new bill: a bill that stands goes on standing, else the session is in review."""
-        billed = case.current is not None
+        is_billed = case.current is not None
         self.result.outcomes.append(
             BillingOutcome(
                 case.transaction,
-                SessionState.BILLED if billed else SessionState.REVIEW,
+                SessionState.BILLED if is_billed else SessionState.REVIEW,
                 sorted(judgement.anomalies),
-                judgement.proof_level,
+                None if is_billed else judgement.proof_level,
                 None,
                 None,
-                changed=not billed,
             )
         )
 
     def _log_findings(self, case: BillingCase, judgement: Judgement) -> None:
         """Each anomaly that only the whole session shows is an entry, once; so is each hole."""
         transaction = case.transaction
+        ids = (transaction.session_id, transaction.transaction_id)
+        suspect = sorted(judgement.metering.suspect)[:SUSPECT_LISTED_MAX]
         for anomaly in sorted(judgement.anomalies - transaction.anomalies):
-            record: records.Record = {
-                "code": str(anomaly),
-                "session_id": transaction.session_id,
-                "transaction_id": transaction.transaction_id,
-            }
-            self._append(case, EntryKind.ANOMALY, record)
-        if Anomaly.SEQ_NO_HOLE in transaction.anomalies:
+            readings = suspect if anomaly in _OF_READINGS else ()
+            record = records.anomaly_record(*ids, str(anomaly), readings)
+            self.append(case, EntryKind.ANOMALY, record)
+        holes = judgement.metering.holes
+        if not holes or Anomaly.SEQ_NO_HOLE in transaction.anomalies:
             return
-        for first, last in judgement.metering.holes:
-            record = {
-                "first_seq_no": first,
-                "last_seq_no": last,
-                "session_id": transaction.session_id,
-                "transaction_id": transaction.transaction_id,
-            }
-            self._append(case, EntryKind.SEQUENCE_HOLE, record)
+        for first, last in holes[:HOLES_LOGGED_MAX]:
+            record = records.sequence_hole_record(*ids, first, last)
+            self.append(case, EntryKind.SEQUENCE_HOLE, record)
+        if len(holes) > HOLES_LOGGED_MAX:
+            first, last = holes[HOLES_LOGGED_MAX][0], holes[-1][1]
+            record = records.sequence_hole_record(*ids, first, last, scattered=True)
+            self.append(case, EntryKind.SEQUENCE_HOLE, record)
 
-    def _append(self, case: BillingCase, kind: EntryKind, record: records.Record) -> int:
+    def append(self, case: BillingCase, kind: EntryKind, record: records.Record) -> int:
+        """Append an entry of a session and return its place among the run's."""
         transaction = case.transaction
         self._work.append(
             NewEntry(kind, transaction.station_id, transaction.session_id, record, self._now)
@@ -343,31 +373,46 @@ class _Run:
         return self._entries - 1
 
 
+_OF_READINGS = frozenset(
+    {Anomaly.READING_OUTSIDE_SESSION, Anomaly.REGISTER_FELL, Anomaly.ENDED_TWICE}
+)
+
+
 def facts_of(case: BillingCase) -> SessionFacts:
     """Return what the session's bill may depend on."""
-    key = case.station.meter_key_der_hex
+    transaction, station = case.transaction, case.station
+    key = station.meter_key_der_hex
+    plug = station.connector_of(transaction.evse, transaction.connector)
     return SessionFacts(
-        numbered=case.transaction.ocpp_version is not OcppVersion.V1_6,
-        time_zone=case.station.time_zone,
-        events=case.transaction.events,
+        numbered=transaction.is_numbered,
+        time_zone=station.time_zone,
+        events=case.events,
         tariff=case.tariff.tariff if case.tariff else None,
         meter_key=load_meter_key(key) if key else None,
         signed=case.signed,
         previous_pages=case.previous_pages,
         correction=case.correction,
-        known=frozenset(case.transaction.anomalies - DERIVED),
+        known=frozenset(transaction.anomalies - DERIVED),
+        power_w_max=plug.power_w_max if plug else MAX_POWER_W,
     )
 
 
 def cdr_record(
-    case: BillingCase, judgement: Judgement, bill: Bill, cdr_id: str, operator_id: str
+    case: BillingCase,
+    facts: SessionFacts,
+    judgement: Judgement,
+    bill: Bill,
+    cdr_id: str,
+    operator_id: str,
 ) -> records.Record:
-    """Return the record of a CDR: everything that its recomputation needs, or where it stands."""
+    """Return the record of a CDR: everything that its recomputation needs, or where it stands.
+
+    `suspect` lists the readings that were left out.
+    """
     transaction, session, tariff = case.transaction, judgement.session, case.tariff
     assert session is not None, "a bill has a session"
     assert session.ended_at is not None, "a billed session has ended"
     assert tariff is not None, "a bill has a tariff"
-    rows = [records.encode(records.event_record(event)) for event in transaction.events]
     return {
         "anomalies": [str(a) for a in sorted(judgement.anomalies)],
         "bill": bill_as_json(bill),
@@ -376,12 +421,12 @@ def cdr_record(
         "correction": correction_record(case.correction),
         "ended_at": records.time_text(session.ended_at),
         "energy_wh": session.energy_wh,
-        "events": records.events_summary(rows),
+        "events": records.running_summary(transaction),
         "evse": transaction.evse,
-        "known_anomalies": sorted(str(a) for a in facts_of(case).known),
+        "known_anomalies": sorted(str(a) for a in facts.known),
         "meter_start_wh": session.registers[0].register_wh,
         "meter_stop_wh": session.registers[-1].register_wh,
-        "numbered": transaction.ocpp_version is not OcppVersion.V1_6,
+        "numbered": facts.numbered,
         "ocpp_version": str(transaction.ocpp_version),
         "operator_id": operator_id,
         "previous_pages": dict(case.previous_pages) if case.previous_pages else None,
@@ -390,6 +435,7 @@ def cdr_record(
         "session_id": transaction.session_id,
         "started_at": records.time_text(session.started_at),
         "station_id": transaction.station_id,
+        "suspect": sorted(judgement.metering.suspect)[:SUSPECT_LISTED_MAX],
         "tariff": {
             "digest": tariff.digest,
             "log_index": tariff.log_index,
@@ -413,19 +459,25 @@ def correction_record(correction: Correction | None) -> records.Record | None:
     }
 
 
-def meter_key_digest(station: ChargingStation) -> str | None:
-    """Return the hash under which a station's meter key is known, None without one."""
-    key = station.meter_key_der_hex
-    return meter_key_hash(load_meter_key(key)).hex() if key else None
+def _correction_record(case: BillingCase, decision: ReviewDecision) -> records.Record:
+    return {
+        "by": case.correction_by,
+        "correction": correction_record(case.correction),
+        "reason": decision.reason,
+        "session_id": case.transaction.session_id,
+        "tariff_id": case.tariff.tariff_id if case.tariff else None,
+    }
 
 
-def _differs(current: CurrentCdr, judgement: Judgement) -> bool:
+def _differs(current: CurrentCdr | None, judgement: Judgement) -> bool:
     """Say whether a recomputed bill is another than the one that stands."""
+    if current is None:
+        return True
     assert judgement.bill is not None, "only bills are compared"
+    assert judgement.session is not None, "a bill has a session"
     record, bill = current.record, judgement.bill
-    energy_wh = judgement.session.energy_wh if judgement.session else 0
     was = (record["bill"]["net_minor"], record["bill"]["vat_minor"], record["energy_wh"])
-    return was != (bill.net_minor, bill.vat_minor, energy_wh)
+    return was != (bill.net_minor, bill.vat_minor, judgement.session.energy_wh)
 
 
 def _correction(transaction: Transaction, decision: ReviewDecision) -> Correction:

@@ -5,16 +5,17 @@ them all or none. Use cases never commit; the edge that opened the unit of work 
 and only then answers. All times are aware UTC from the `Clock`.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 from chargera.domain.messages import CommandAnswer, IdTokenRef, StationCommand, StationMessage
+from chargera.domain.pricing import ChargingState
 from chargera.domain.station import ChargingStation, OcppVersion
 from chargera.domain.tariff import Tariff
-from chargera.domain.transaction import SessionEvent, Transaction
+from chargera.domain.transaction import Transaction
 from chargera.proofs.entry import EntryKind
 
 # Values that cross the ports -------------------------------------------------------------------
@@ -77,6 +78,14 @@ class KnownIdToken:
     login_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectorStatement:
+    """What a 1.6 status said of a transaction: charging, parking or (None) nothing."""
+
+    at: datetime
+    charging: ChargingState | None
+
+
 @dataclass(slots=True)
 class StationState:
     """All that decisions about one station's messages need; cached between commits."""
@@ -84,9 +93,15 @@ class StationState:
     station: ChargingStation
     tariffs: list[TariffInForce]
     transactions: dict[str, list[Transaction]]
-    """By transaction id; generations in order, the newest last."""
-    booted: bool = False
-    """A BootNotification has been answered since this state was loaded or before."""
+    """Open and recent ones by transaction id; generations in order, the newest last."""
+    newest_start_at: datetime | None = None
+    """The latest time that the station gave for a start: an earlier one may be a repeat."""
+    statuses: dict[tuple[int, int], ConnectorStatement] = field(default_factory=dict)
+    """What OCPP 1.6 last said of a running transaction, by EVSE and connector."""
+    seen_at: datetime | None = None
+    """When it was last recorded that the station is alive."""
+    events_held: int = 0
+    """Events of its transactions in memory, as last counted."""
 
 
 @dataclass(slots=True)
@@ -123,9 +138,10 @@ class MessageRow:
 
 @dataclass(frozen=True, slots=True)
 class SignedValueRow:
-    """A signed meter value that belongs to a session, byte for byte."""
+    """A signed meter value that belongs to a session, byte for byte; `n` is its order of arrival."""
 
     session_id: str
+    n: int
     context: str
     raw: bytes
     received_at: datetime
@@ -141,6 +157,8 @@ class ConnectorReport:
     status: str
     detail: str
     at: datetime
+    statement: ConnectorStatement | None = None
+    """What it says of a transaction (1.6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,22 +187,44 @@ class LiveEvent:
 # The database ----------------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class Wanted:
+    """What a batch of messages needs from the database."""
+
+    stations: set[str] = field(default_factory=set)
+    transactions: set[tuple[str, str | None, datetime]] = field(default_factory=set)
+    """Station, transaction id (None: any of OCPP 1.6) and the time of the event in question."""
+    starts: set[tuple[str, datetime]] = field(default_factory=set)
+    """Station and the time that it gave for a start."""
+    id_tokens: set[str] = field(default_factory=set)
+    """Keys as `IdTokenRef.key`."""
+    numbers: int = 0
+    """Fresh numbers for OCPP 1.6 transactions."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is wanted."""
+        parts = (self.stations, self.transactions, self.starts, self.id_tokens)
+        return any(parts) or self.numbers > 0
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What there is of what was wanted."""
+
+    stations: dict[str, StationState] = field(default_factory=dict)
+    """Only those that are registered; with their open transactions and the latest others."""
+    transactions: list[Transaction] = field(default_factory=list)
+    """In order of generation: of an id the newest and those around the time, of a start that
+    session."""
+    id_tokens: dict[str, KnownIdToken] = field(default_factory=dict)
+    numbers: list[int] = field(default_factory=list)
+
+
 class ChannelWork(Protocol):
-    """The database as the OCPP channel needs it: a few reads for a batch, one bulk write."""
+    """The database as the OCPP channel needs it: one read for a batch, one bulk write."""
 
-    async def load_stations(self, station_ids: Sequence[str]) -> dict[str, StationState]:
-        """Return the states of these stations with their recent transactions."""
-
-    async def load_transactions(
-        self, keys: Sequence[tuple[str, str]]
-    ) -> dict[tuple[str, str], list[Transaction]]:
-        """Return all generations of these (station id, transaction id), oldest first."""
-
-    async def load_id_tokens(self, keys: Sequence[str]) -> dict[str, KnownIdToken]:
-        """Return the known ones of these identifiers (keys as `IdTokenRef.key`)."""
-
-    async def next_transaction_numbers(self, count: int) -> list[int]:
-        """Return that many fresh numbers for OCPP 1.6 transactions."""
+    async def load(self, wanted: Wanted) -> Loaded:
+        """Return what there is of what is wanted; what does not exist is left out."""
 
     def write(self, changes: "Changes") -> None:
         """Take rows; they reach the database at `commit`."""
@@ -202,10 +242,13 @@ class Changes:
 
     messages: list[MessageRow] = field(default_factory=list)
     sessions: dict[str, Transaction] = field(default_factory=dict)
-    events: list[tuple[str, SessionEvent]] = field(default_factory=list)
+    events: list[tuple[str, int, bytes]] = field(default_factory=list)
+    """Session id, place in the session and canonical bytes of each reading."""
     signed_values: list[SignedValueRow] = field(default_factory=list)
     connectors: dict[tuple[str, int, int], ConnectorReport] = field(default_factory=dict)
     boots: dict[str, BootReport] = field(default_factory=dict)
+    seen: dict[str, datetime] = field(default_factory=dict)
+    """When these stations were last heard."""
 
 
 class ChannelDatabase(Protocol):

@@ -15,6 +15,8 @@ The table `EXIT_CODE` maps each to the exit code of the command line; `web` maps
 classes to HTTP, `ocpp` to OCPP error codes.
 """
 
+# ruff: noqa: N818 - errors are named by what happened: `raise Refused`, `except NotFound`
+
 from typing import ClassVar
 
 

@@ -5,12 +5,33 @@ The mapping modules of `ocpp` make these from validated payloads, and answers fr
 station's own statement (`at`, aware UTC); our receive time travels beside the message.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from chargera.domain.pricing import ChargingState
 from chargera.domain.station import ConnectorStatus
+
+STORED_CHARS_MAX = 512
+"""Longest text of a station that is stored as it is; four bytes each still fit into an index."""
+
+
+def storable(text: str) -> str:
+    """Return a station's text as a database and the log can hold it.
+
+    NUL and lone surrogates become U+FFFD. Of a text that is too long the beginning is kept and a
+    digest of the whole, so that different texts stay different.
+    """
+    if len(text) <= STORED_CHARS_MAX and "\0" not in text and text.isascii():
+        return text
+    clean = (
+        text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    )
+    if len(clean) <= STORED_CHARS_MAX:
+        return clean
+    digest = hashlib.sha256(clean.encode()).hexdigest()
+    return f"{clean[: STORED_CHARS_MAX - len(digest) - 1]}#{digest}"
 
 
 class TransactionEventKind(StrEnum):
@@ -50,7 +71,7 @@ class IdTokenRef:
     @property
     def key(self) -> str:
         """The form under which it is looked up: without regard to case (OCPP `CiString`)."""
-        return self.value.casefold()
+        return storable(self.value.casefold())
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,12 @@ from itertools import pairwise
 from chargera.domain.errors import InvalidInput
 from chargera.domain.messages import ReadingContext, TransactionEventKind
 from chargera.domain.pricing import ChargingState, MeteredSession, RegisterValue, StateChange
-from chargera.domain.transaction import Anomaly, SessionEvent, standing_time
+from chargera.domain.transaction import Anomaly, SessionEvent, end_order, standing_time
+
+ROUNDING_WH = 1
+"""Values are rounded to whole Wh, some up and some down: a fall by so much is none."""
+
+_STARTED, _ENDED = TransactionEventKind.STARTED, TransactionEventKind.ENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +58,13 @@ def assemble(events: Sequence[SessionEvent], *, numbered: bool, time_zone: str) 
     by register (1.6). `time_zone` is the station's IANA zone.
     """
     anomalies: set[Anomaly] = set()
-    ordered = _by_number(events) if numbered else _by_register(events, anomalies)
+    ordered = _by_number(events, anomalies) if numbered else _by_register(events, anomalies)
     placed = _with_times(ordered, anomalies)
-    start = _first(placed, TransactionEventKind.STARTED)
-    end = _first(placed, TransactionEventKind.ENDED)
-    begin_wh = _begin_register(events)
-    end_wh = _end_register(events)
+    start = next((p for p in placed if p.row.own and p.row.kind is _STARTED), None)
+    ends = [p for p in placed if p.row.own and p.row.kind is _ENDED]
+    end = min(ends, key=lambda p: end_order(p.row), default=None)
+    begin_wh = _register(events, start, _STARTED, ReadingContext.BEGIN)
+    end_wh = _register(events, end, _ENDED, ReadingContext.END)
     for missing, anomaly in (
         (start is None, Anomaly.NO_START),
         (end is None, Anomaly.NO_END),
@@ -70,48 +76,61 @@ def assemble(events: Sequence[SessionEvent], *, numbered: bool, time_zone: str) 
     holes = _holes(events) if numbered else ()
     if holes:
         anomalies.add(Anomaly.SEQ_NO_HOLE)
+    second_ends = [p for p in ends if p is not end]
+    for other in second_ends:
+        same = end is not None and other.row.register_wh == end.row.register_wh
+        anomalies.add(Anomaly.REPEATED_END if same else Anomaly.ENDED_TWICE)
+    suspect = {p.row.n for p in second_ends}
     if start is None or end is None or begin_wh is None or end_wh is None:
-        return Metering(None, frozenset(anomalies), holes, frozenset())
+        return Metering(None, frozenset(anomalies), holes, frozenset(suspect))
     ended_at = max(end.at, start.at)
-    registers, suspect = _registers(placed, start.at, ended_at, begin_wh, end_wh, anomalies)
+    placed = [p for p in placed if p.row.n not in suspect]
+    registers = _registers(placed, (start.at, begin_wh), (ended_at, end_wh), anomalies, suspect)
     changes = _state_changes(placed, start.at, ended_at)
     try:
         session = MeteredSession(start.at, ended_at, time_zone, registers, changes)
     except InvalidInput:
         # Longer than a year, or a register that no meter reaches: a person must look.
-        return Metering(None, frozenset(anomalies | {Anomaly.IMPLAUSIBLE}), holes, suspect)
-    return Metering(session, frozenset(anomalies), holes, suspect)
+        anomalies.add(Anomaly.IMPLAUSIBLE)
+        session = None
+    return Metering(session, frozenset(anomalies), holes, frozenset(suspect))
 
 
-def _by_number(events: Sequence[SessionEvent]) -> list[SessionEvent]:
+# Order and time --------------------------------------------------------------------------------
+
+
+def _by_number(events: Sequence[SessionEvent], anomalies: set[Anomaly]) -> list[SessionEvent]:
     """Order by sequence number; an event's own row before its further samples."""
-    return sorted(
-        events, key=lambda e: (e.seq_no if e.seq_no is not None else 0, not e.own, e.at, e.n)
-    )
+    own = [e.seq_no for e in events if e.own]
+    if len(set(own)) < len(own):
+        anomalies.add(Anomaly.SEQ_NO_REUSED)
+    return sorted(events, key=lambda e: (e.seq_no or 0, not e.own, e.at, e.n))
 
 
 def _by_register(events: Sequence[SessionEvent], anomalies: set[Anomaly]) -> list[SessionEvent]:
     """Order rows without numbers.
 
     Registers never fall, so their order is the order of values. Where the station's times
-    contradict it, the order of arrival tells which of the two is wrong: if registers rise as
-    they arrived, its clock jumped; if time and arrival agree, its register fell.
+    contradict it, the order of arrival tells which of the two is wrong, if it agrees with one:
+    registers that rise as they arrived mean that the clock jumped, times that do mean that the
+    register fell.
     """
     values = [e for e in events if e.register_wh is not None]
-    by_time = sorted(values, key=lambda e: (e.at, e.register_wh, e.n))
-    if not _rising(by_time):
+    times = {e.n: standing_time(e.at, e.received_at)[0] for e in values}
+    if not _rising(sorted(values, key=lambda e: (times[e.n], e.register_wh, e.n))):
         by_arrival = sorted(values, key=lambda e: e.n)
-        if not _rising(by_arrival):
-            agree = all(a.at <= b.at for a, b in pairwise(by_arrival))
-            if agree:
-                anomalies.add(Anomaly.REGISTER_FELL)
+        in_time = all(times[a.n] <= times[b.n] for a, b in pairwise(by_arrival))
+        if in_time and not _rising(by_arrival):
+            anomalies.add(Anomaly.REGISTER_FELL)
     by_register = sorted(values, key=lambda e: (e.register_wh, e.at, e.n))
     changes = [e for e in events if e.register_wh is None]
     return by_register + sorted(changes, key=lambda e: (e.at, e.n))
 
 
 def _rising(rows: Sequence[SessionEvent]) -> bool:
-    return all((a.register_wh or 0) <= (b.register_wh or 0) for a, b in pairwise(rows))
+    return all(
+        (a.register_wh or 0) <= (b.register_wh or 0) + ROUNDING_WH for a, b in pairwise(rows)
+    )
 
 
 def _with_times(ordered: Sequence[SessionEvent], anomalies: set[Anomaly]) -> list[_Placed]:
@@ -141,67 +160,69 @@ def _with_times(ordered: Sequence[SessionEvent], anomalies: set[Anomaly]) -> lis
     return placed
 
 
-def _first(placed: Sequence[_Placed], kind: TransactionEventKind) -> _Placed | None:
-    return next((p for p in placed if p.row.own and p.row.kind is kind), None)
+# What is priced ---------------------------------------------------------------------------------
 
 
-def _begin_register(events: Sequence[SessionEvent]) -> int | None:
-    """The register at the begin: of the Started event, or a value that says it is the begin."""
-    return _pick(events, TransactionEventKind.STARTED, ReadingContext.BEGIN, earliest=True)
-
-
-def _end_register(events: Sequence[SessionEvent]) -> int | None:
-    """The register at the end: of the Ended event, or a value that says it is the end."""
-    return _pick(events, TransactionEventKind.ENDED, ReadingContext.END, earliest=False)
-
-
-def _pick(
+def _register(
     events: Sequence[SessionEvent],
+    anchor: _Placed | None,
     kind: TransactionEventKind,
     context: ReadingContext,
-    *,
-    earliest: bool,
 ) -> int | None:
+    """Return the register at the begin or the end.
+
+    It is a value of the `anchor`'s own event that says so, else any other value that says so,
+    else the event's own value, of several the one nearest to the begin or end.
+    """
     values = [e for e in events if e.register_wh is not None]
+    of_event: list[SessionEvent] = []
+    if anchor is not None:
+        seq_no = anchor.row.seq_no
+        of_event = [e for e in values if e.kind is kind and e.seq_no == seq_no]
     marked = [e for e in values if e.context is context]
-    for candidates in ([e for e in marked if e.kind is kind], marked):
+    sign = 1 if kind is _STARTED else -1
+    for candidates in ([e for e in of_event if e.context is context], marked, of_event):
         if candidates:
-            return candidates[0].register_wh
-    own = [e for e in values if e.kind is kind]
-    if not own:
-        return None
-    chosen = min(own, key=lambda e: e.at) if earliest else max(own, key=lambda e: e.at)
-    return chosen.register_wh
+            at = anchor.row.at if anchor is not None else candidates[0].at
+            nearest = min(
+                candidates,
+                key=lambda e: (not e.own, abs(e.at - at), sign * (e.register_wh or 0), e.n),
+            )
+            return nearest.register_wh
+    return None
 
 
 def _registers(
     placed: Sequence[_Placed],
-    started_at: datetime,
-    ended_at: datetime,
-    begin_wh: int,
-    end_wh: int,
+    begin: tuple[datetime, int],
+    end: tuple[datetime, int],
     anomalies: set[Anomaly],
-) -> tuple[tuple[RegisterValue, ...], frozenset[int]]:
-    """Return the registers from begin to end, not falling, and the rows that were left out."""
+    suspect: set[int],
+) -> tuple[RegisterValue, ...]:
+    """Return the registers from begin to end, not falling; what is left out becomes suspect."""
+    (started_at, begin_wh), (ended_at, end_wh) = begin, end
     if end_wh < begin_wh:
-        anomalies.add(Anomaly.REGISTER_FELL)
+        if end_wh < begin_wh - ROUNDING_WH:
+            anomalies.add(Anomaly.REGISTER_FELL)
         end_wh = begin_wh
     registers = [RegisterValue(started_at, begin_wh)]
-    suspect: set[int] = set()
     inner = sorted((p for p in placed if p.row.register_wh is not None), key=lambda p: p.at)
     for value in inner:
+        last_wh = registers[-1].register_wh
         register_wh = value.row.register_wh or 0
         if not started_at <= value.at <= ended_at:
             suspect.add(value.row.n)
             anomalies.add(Anomaly.READING_OUTSIDE_SESSION)
-        elif not registers[-1].register_wh <= register_wh <= end_wh:
+        elif not last_wh - ROUNDING_WH <= register_wh <= end_wh + ROUNDING_WH:
             suspect.add(value.row.n)
             anomalies.add(Anomaly.REGISTER_FELL)
-        elif value.at > registers[-1].at or register_wh > registers[-1].register_wh:
-            registers.append(RegisterValue(value.at, register_wh))
+        else:
+            register_wh = min(max(register_wh, last_wh), end_wh)
+            if value.at > registers[-1].at or register_wh > last_wh:
+                registers.append(RegisterValue(value.at, register_wh))
     if registers[-1] != RegisterValue(ended_at, end_wh):
         registers.append(RegisterValue(ended_at, end_wh))
-    return tuple(registers), frozenset(suspect)
+    return tuple(registers)
 
 
 def _state_changes(
@@ -220,12 +241,15 @@ def _state_changes(
 
 
 def _holes(events: Sequence[SessionEvent]) -> tuple[tuple[int, int], ...]:
-    """Return the ranges of sequence numbers between the first event and the last that lack."""
+    """Return the ranges of sequence numbers between the first event and the last that lack.
+
+    The first is the start's, or 0 while that has not come. The work is that of the events,
+    however large the numbers are.
+    """
     seen = sorted({e.seq_no for e in events if e.seq_no is not None})
-    started = [e.seq_no for e in events if e.kind is TransactionEventKind.STARTED]
-    first = started[0] if started and started[0] is not None else 0
+    started = [e.seq_no for e in events if e.kind is _STARTED and e.seq_no is not None]
+    expected = min(started, default=0)
     holes: list[tuple[int, int]] = []
-    expected = first
     for number in seen:
         if number > expected:
             holes.append((expected, number - 1))

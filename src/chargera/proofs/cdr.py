@@ -6,15 +6,16 @@ in the log (rows, tariff, signed values, the registered meter key, a person's co
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chargera.domain.errors import InvalidInput
 from chargera.domain.messages import ReadingContext
 from chargera.domain.metering import Metering, assemble
 from chargera.domain.pricing import Bill, MeteredSession, RegisterValue, price_session
 from chargera.domain.proof_level import ProofFacts, ProofLevel, proof_level
+from chargera.domain.station import MAX_POWER_W
 from chargera.domain.tariff import Dimension, Restrictions, Tariff
-from chargera.domain.transaction import BLOCKING, CURABLE, Anomaly, SessionEvent
+from chargera.domain.transaction import BLOCKING, DERIVED, Anomaly, SessionEvent
 from chargera.proofs.meter_checks import verify_meter
 from chargera.proofs.meter_key import MeterKey
 from chargera.proofs.meter_verdict import MeterExpectations, MeterVerdict, TimeUse
@@ -23,19 +24,8 @@ SIGNED_TOLERANCE_WH = 1
 """Signed and reported registers may differ by rounding to whole Wh."""
 
 
-DERIVED = CURABLE | {
-    Anomaly.NO_BEGIN_REGISTER,
-    Anomaly.NO_END_REGISTER,
-    Anomaly.NO_TARIFF,
-    Anomaly.REGISTER_FELL,
-    Anomaly.METER_SIGNATURE,
-    Anomaly.METER_PAGE_GAP,
-    Anomaly.IMPLAUSIBLE,
-    Anomaly.TIME_NOT_MONOTONIC,
-    Anomaly.SEQ_NO_HOLE,
-    Anomaly.READING_OUTSIDE_SESSION,
-}
-"""Anomalies that `judge` finds out itself, so that what was believed before does not count."""
+ALWAYS_PLAUSIBLE_WH = 1_000_000
+"""No more than this goes into the largest truck; a longer session may still add up to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +52,7 @@ class SessionFacts:
 
     `numbered`: the station numbers its events (2.x). `previous_pages`: the last page of the
     meter before this session by series, None where none is known. `known` holds anomalies that
-    the rows do not show, such as a missing token.
+    the rows do not show, such as a missing token. `power_w_max`: what the connector can give.
     """
 
     numbered: bool
@@ -74,6 +64,7 @@ class SessionFacts:
     previous_pages: Mapping[str, int] | None
     correction: Correction | None
     known: frozenset[Anomaly] = frozenset()
+    power_w_max: int = MAX_POWER_W
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +99,15 @@ def judge(facts: SessionFacts) -> Judgement:
     level = proof_level(
         ProofFacts(begin_and_end_signed=signed, pages_without_gap=signed and not gap)
     )
-    if facts.tariff is None:
-        anomalies.add(Anomaly.NO_TARIFF)
     if facts.correction is not None:
         # A person has looked at all of it and answers for these four values.
-        anomalies -= BLOCKING - {Anomaly.NO_TARIFF}
+        anomalies -= BLOCKING
         session = _corrected(facts.correction, facts.time_zone)
         level = ProofLevel.L0
+    if facts.tariff is None or (session and not facts.tariff.is_valid_at(session.started_at)):
+        anomalies.add(Anomaly.NO_TARIFF)
+    if _is_implausible(facts, session):
+        anomalies.add(Anomaly.IMPLAUSIBLE)
     bill = None
     if session is not None and facts.tariff is not None and not anomalies & BLOCKING:
         try:
@@ -124,16 +117,30 @@ def judge(facts: SessionFacts) -> Judgement:
     return Judgement(metering, session, meter, bill, level, frozenset(anomalies))
 
 
-def _corrected(correction: Correction, time_zone: str) -> MeteredSession:
-    return MeteredSession(
-        correction.started_at,
-        correction.ended_at,
-        time_zone,
-        (
-            RegisterValue(correction.started_at, correction.meter_start_wh),
-            RegisterValue(correction.ended_at, correction.meter_stop_wh),
-        ),
+def _is_implausible(facts: SessionFacts, session: MeteredSession | None) -> bool:
+    """Say whether so much energy cannot have gone through the connector in that time.
+
+    Registers may jump when a meter is exchanged or its unit is misread. Times of stations are
+    too coarse for a verdict on less than `ALWAYS_PLAUSIBLE_WH`. What a person decides is only
+    held against the limits of any session.
+    """
+    if facts.correction is not None:
+        return session is None
+    if session is None or session.ended_at is None:
+        return False
+    duration_s = (session.ended_at - session.started_at) // timedelta(seconds=1) + 1
+    return session.energy_wh > max(ALWAYS_PLAUSIBLE_WH, facts.power_w_max * duration_s // 3600)
+
+
+def _corrected(correction: Correction, time_zone: str) -> MeteredSession | None:
+    registers = (
+        RegisterValue(correction.started_at, correction.meter_start_wh),
+        RegisterValue(correction.ended_at, correction.meter_stop_wh),
     )
+    try:
+        return MeteredSession(correction.started_at, correction.ended_at, time_zone, registers)
+    except InvalidInput:
+        return None
 
 
 def _meter_verdict(facts: SessionFacts) -> MeterVerdict | None:

@@ -8,14 +8,14 @@ on: members are only ever added, and a reader refuses what it does not know.
 |--------------------|----------------------------------------------------------------------------|
 | station_registered | see `station_record`                                                       |
 | tariff_published   | tariff_id, version, digest, document, published_at                         |
-| session_started    | see `SessionStarted`                                                       |
-| session_ended      | see `SessionEnded`; `events` = count and digest of the readings so far     |
+| authorize          | see `authorize_record`                                                     |
+| session_started    | see `session_started_record`                                               |
+| session_ended      | see `session_ended_record`; count and digest of the readings so far        |
 | signed_value       | session_id, context, ocmf_base64, received_at                              |
-| meter_value_late   | session_id, event                                                          |
-| cdr                | see `CdrRecord`                                                            |
-| credit_cdr         | cdr_id, session_id, credits, reason, currency, net/vat/gross_minor, at     |
-| sequence_hole      | session_id, transaction_id, first_seq_no, last_seq_no                      |
-| anomaly            | session_id, code, detail                                                   |
+| meter_value_late   | session_id, event: one reading that came after the end                     |
+| cdr, credit_cdr    | see `chargera.app.billing`                                                 |
+| sequence_hole      | session_id, transaction_id, first_seq_no, last_seq_no, scattered           |
+| anomaly            | session_id, transaction_id, code, readings                                 |
 | deviation          | action, message_id, fault, frame_sha256                                    |
 | station_changed    | see `station_change_record`                                                |
 | tariff_assigned    | see `tariff_assigned_record`                                               |
@@ -35,7 +35,7 @@ from chargera.domain.errors import Unreadable
 from chargera.domain.messages import ReadingContext, TransactionEventKind
 from chargera.domain.pricing import ChargingState
 from chargera.domain.station import ChargingStation
-from chargera.domain.transaction import SessionEvent
+from chargera.domain.transaction import SessionEvent, Transaction
 from chargera.proofs import canonical
 
 Record = dict[str, Any]
@@ -58,7 +58,9 @@ EVENT_MEMBERS = frozenset(
 
 def time_text(at: datetime) -> str:
     """Return RFC 3339 with milliseconds and `Z`."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def time_value(text: object, *, field: str) -> datetime:
@@ -91,6 +93,28 @@ def event_record(event: SessionEvent) -> Record:
         "register_wh": event.register_wh,
         "seq_no": event.seq_no,
     }
+
+
+def event_bytes(event: SessionEvent) -> bytes:
+    """Return `encode(event_record(event))`, which the channel needs for every message it takes."""
+    n, kind, own, at, received_at, seq_no, register_wh, power_w, context, charging = event
+    return (
+        f'{{"at":"{time_text(at)}","charging":{_word(charging)},"context":"{context}",'
+        f'"kind":"{kind}","n":{n},"own":{_TRUTH[own]},"power_w":{_number(power_w)},'
+        f'"received_at":"{time_text(received_at)}","register_wh":{_number(register_wh)},'
+        f'"seq_no":{_number(seq_no)}}}'
+    ).encode()
+
+
+_TRUTH = {True: "true", False: "false"}
+
+
+def _number(value: int | None) -> int | str:
+    return "null" if value is None else value
+
+
+def _word(value: str | None) -> str:
+    return "null" if value is None else f'"{value}"'
 
 
 def event_from_record(record: Mapping[str, Any], *, field: str) -> SessionEvent:
@@ -136,6 +160,121 @@ def events_summary(records: Sequence[bytes]) -> Record:
     return {"count": len(records), "digest": events_digest(records)}
 
 
+# What the channel tells ------------------------------------------------------------------------
+
+
+def authorize_record(id_token: str, id_token_type: str | None, status: str) -> Record:
+    """Return the record of the question whether an identifier may charge, and its answer."""
+    return {"id_token": id_token, "id_token_type": id_token_type, "status": status}
+
+
+def deviation_record(action: str, message_id: str, fault: str, frame: bytes) -> Record:
+    """Return the record of a call that broke its schema and was served nevertheless."""
+    return {
+        "action": action,
+        "fault": fault,
+        "frame_sha256": hashlib.sha256(frame).hexdigest(),
+        "message_id": message_id,
+    }
+
+
+def session_started_record(
+    transaction: Transaction,
+    *,
+    id_token: str | None,
+    offline: bool,
+    station_time: datetime,
+    tariff: Record | None,
+    time_zone: str,
+) -> Record:
+    """Return the record of a session's start with the tariff that it is quoted."""
+    status = transaction.id_token_status
+    return {
+        "connector": transaction.connector,
+        "evse": transaction.evse,
+        "id_token": id_token,
+        "id_token_status": None if status is None else str(status),
+        "meter_start_wh": transaction.meter_start_wh,
+        "ocpp_version": str(transaction.ocpp_version),
+        "offline": offline,
+        "session_id": transaction.session_id,
+        "started_at": time_text(transaction.started_at),
+        "station_id": transaction.station_id,
+        "station_time": time_text(station_time),
+        "tariff": tariff,
+        "time_zone": time_zone,
+        "transaction_id": transaction.transaction_id,
+    }
+
+
+def session_ended_record(
+    transaction: Transaction, *, ended_at: datetime, station_time: datetime
+) -> Record:
+    """Return the record of a session's end, which commits to all its readings so far."""
+    return {
+        "ended_at": time_text(ended_at),
+        "events": running_summary(transaction),
+        "meter_stop_wh": transaction.meter_stop_wh,
+        "session_id": transaction.session_id,
+        "station_time": time_text(station_time),
+        "stop_reason": transaction.stop_reason,
+        "transaction_id": transaction.transaction_id,
+    }
+
+
+def running_summary(transaction: Transaction) -> Record:
+    """Return `events_summary` of a transaction's rows without their bytes."""
+    digest = transaction.events_hash.copy()
+    digest.update(b"]" if transaction.event_count else b"[]")
+    return {"count": transaction.event_count, "digest": digest.hexdigest()}
+
+
+def signed_value_record(session_id: str, context: str, raw: bytes, received_at: datetime) -> Record:
+    """Return the record of a signed meter value: the OCMF bytes as received, in base64."""
+    return {
+        "context": context,
+        "ocmf_base64": base64.b64encode(raw).decode("ascii"),
+        "received_at": time_text(received_at),
+        "session_id": session_id,
+    }
+
+
+def late_event_record(session_id: str, event: SessionEvent) -> Record:
+    """Return the record of a reading that came after its session's end."""
+    return {"event": event_record(event), "session_id": session_id}
+
+
+def anomaly_record(
+    session_id: str, transaction_id: str, code: str, readings: Sequence[int] = ()
+) -> Record:
+    """Return the record of something odd; `readings` are the `n` of those that are suspect."""
+    return {
+        "code": code,
+        "readings": list(readings),
+        "session_id": session_id,
+        "transaction_id": transaction_id,
+    }
+
+
+def sequence_hole_record(
+    session_id: str, transaction_id: str, first: int, last: int, *, scattered: bool = False
+) -> Record:
+    """Return the record of sequence numbers that never came.
+
+    `scattered`: only some of those from `first` to `last` are missing.
+    """
+    return {
+        "first_seq_no": first,
+        "last_seq_no": last,
+        "scattered": scattered,
+        "session_id": session_id,
+        "transaction_id": transaction_id,
+    }
+
+
+# What people change ----------------------------------------------------------------------------
+
+
 def station_record(station: ChargingStation) -> Record:
     """Return the record of a registration; it never holds a password."""
     return {
@@ -174,16 +313,6 @@ def tariff_record(
         "published_at": time_text(published_at),
         "tariff_id": tariff_id,
         "version": version,
-    }
-
-
-def signed_value_record(session_id: str, context: str, raw: bytes, received_at: datetime) -> Record:
-    """Return the record of a signed meter value: the OCMF bytes as received, in base64."""
-    return {
-        "context": context,
-        "ocmf_base64": base64.b64encode(raw).decode("ascii"),
-        "received_at": time_text(received_at),
-        "session_id": session_id,
     }
 
 

@@ -1,27 +1,36 @@
 """Billing's rows: the sessions that wait, all that their bills depend on, and the bills."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
 from psycopg import AsyncConnection
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow
 
-from chargera.app.billing import BillingCase, BillingResult, CurrentCdr
+from chargera.app.billing import BillingCase, BillingResult, CurrentCdr, SilentSession
 from chargera.app.ports import QuotedTariff
 from chargera.domain.errors import Unreadable
-from chargera.domain.messages import ReadingContext
+from chargera.domain.transaction import Anomaly, Transaction
 from chargera.proofs.cdr import SignedMeterValue
 from chargera.proofs.ocmf import parse_ocmf
 from chargera.store import channel
 from chargera.store.entries import record_bytes
+from chargera.store.transactions import ask, read_transactions
 
 Connection = AsyncConnection[Any]
 
 _DUE = (
     "select * from charging_session where bill_after <= now()"
     " order by bill_after limit %s for update skip locked"
+)
+_QUOTED = (
+    "select t.* from tariff_version t join unnest(%s::text[], %s::int[])"
+    " as v(tariff_id, version) using (tariff_id, version)"
+)
+_CURRENT = (
+    "select distinct on (session_id) session_id, cdr_id, log_index, document from cdr"
+    " where session_id = any(%s) and not is_credit order by session_id, log_index desc"
 )
 _ONE = "select * from charging_session where session_id = %s for update"
 
@@ -32,7 +41,6 @@ class BillingStore:
     def __init__(self, connection: Connection) -> None:
         """Work within the transaction of `connection`."""
         self._connection = connection
-        self._tariffs: dict[tuple[str, int], QuotedTariff] = {}
 
     async def take_due(self, limit: int) -> list[BillingCase]:
         """Return sessions whose bill is due, locked."""
@@ -50,6 +58,19 @@ class BillingStore:
             [tariff_id],
         )
         return channel.quoted_tariff(rows[0]) if rows else None
+
+    async def mark_silent(self, before: datetime, limit: int) -> list[SilentSession]:
+        """Put running sessions without a word since that time into review and return them."""
+        rows = await self._rows(
+            "update charging_session s set state = 'review',"
+            " anomalies = array(select unnest(s.anomalies) union select %(silent)s order by 1)"
+            " where session_id in (select session_id from charging_session"
+            "  where state = 'charging' and changed_at < %(before)s"
+            "  order by session_id limit %(limit)s for update skip locked)"
+            " returning session_id, station_id, transaction_id",
+            {"silent": Anomaly.SILENT, "before": before, "limit": limit},
+        )
+        return [SilentSession(**row) for row in rows]
 
     async def store(self, result: BillingResult, first_log_index: int) -> None:
         """Write the rows; entry places count from `first_log_index`."""
@@ -73,7 +94,7 @@ class BillingStore:
         ]
         await self._connection.execute(
             "update charging_session s set state = r.state, anomalies = r.anomalies,"
-            " proof_level = r.proof_level,"
+            " proof_level = coalesce(r.proof_level, s.proof_level),"
             " net_minor = coalesce(r.net_minor, s.net_minor),"
             " vat_minor = coalesce(r.vat_minor, s.vat_minor),"
             " gross_minor = coalesce(r.gross_minor, s.gross_minor),"
@@ -113,87 +134,75 @@ class BillingStore:
         if not rows:
             return []
         session_ids = [row["session_id"] for row in rows]
-        events = await channel.read_events(self._connection, session_ids)
-        stations = await channel.read_stations(
-            self._connection, sorted({row["station_id"] for row in rows})
-        )
-        tariffs = await self._quoted(rows)
-        signed = await self._signed(session_ids)
-        current = await self._current(session_ids)
-        cases = []
-        for row in rows:
-            station = stations[row["station_id"]]
-            values = signed.get(row["session_id"], [])
-            pages = None
-            if station.meter_key_der_hex and values:
-                pages = await self._previous_pages(row)
-            cases.append(
-                BillingCase(
-                    channel.transaction_of(row, events.get(row["session_id"], [])),
-                    station,
-                    tariffs.get((row["tariff_id"], row["tariff_version"])),
-                    values,
-                    pages,
-                    current.get(row["session_id"]),
+        remembered = await read_transactions(self._connection, rows)
+        connection = self._connection
+        async with connection.pipeline():
+            quoted = await ask(connection, _QUOTED, _tariff_keys(rows))
+            bills = await ask(connection, _CURRENT, [session_ids])
+            stations = await channel.read_stations(
+                connection, sorted({row["station_id"] for row in rows})
+            )
+            tariffs = {
+                (row["tariff_id"], row["version"]): channel.quoted_tariff(row)
+                for row in await quoted.fetchall()
+            }
+            current = {
+                row["session_id"]: CurrentCdr(
+                    row["cdr_id"], row["log_index"], orjson.loads(row["document"])
                 )
-            )
-        return cases
-
-    async def _quoted(self, rows: Sequence[DictRow]) -> dict[tuple[str, int], QuotedTariff]:
-        keys = {(r["tariff_id"], r["tariff_version"]) for r in rows if r["tariff_id"]}
-        if not keys:
-            return {}
-        found = await self._rows(
-            "select t.* from tariff_version t join unnest(%s::text[], %s::int[])"
-            " as v(tariff_id, version) using (tariff_id, version)",
-            [[k[0] for k in keys], [k[1] for k in keys]],
-        )
-        return {(r["tariff_id"], r["version"]): channel.quoted_tariff(r) for r in found}
-
-    async def _signed(self, session_ids: Sequence[str]) -> dict[str, list[SignedMeterValue]]:
-        found: dict[str, list[SignedMeterValue]] = defaultdict(list)
-        for row in await self._rows(
-            "select session_id, context, raw from signed_value where session_id = any(%s)"
-            " order by session_id, n",
-            [list(session_ids)],
-        ):
-            value = SignedMeterValue(ReadingContext(row["context"]), row["raw"])
-            found[row["session_id"]].append(value)
-        return found
-
-    async def _previous_pages(self, row: DictRow) -> Mapping[str, int] | None:
-        """Return the last page of the station's meter before this session, by series."""
-        rows = await self._rows(
-            "select v.raw from signed_value v join charging_session s using (session_id)"
-            " where s.station_id = %s and v.arrival_no < (select min(arrival_no)"
-            " from signed_value where session_id = %s) order by v.arrival_no desc limit 1",
-            [row["station_id"], row["session_id"]],
-        )
-        if not rows:
-            return None
-        try:
-            record = parse_ocmf(rows[0]["raw"])
-        except Unreadable:
-            return None
-        return {record.page_series.value: record.page_number}
-
-    async def _current(self, session_ids: Sequence[str]) -> dict[str, CurrentCdr]:
-        rows = await self._rows(
-            "select distinct on (session_id) session_id, cdr_id, log_index, document from cdr"
-            " where session_id = any(%s) and not is_credit order by session_id, log_index desc",
-            [list(session_ids)],
-        )
-        return {
-            row["session_id"]: CurrentCdr(
-                row["cdr_id"], row["log_index"], orjson.loads(row["document"])
-            )
+                for row in await bills.fetchall()
+            }
+        signing = [
+            row["session_id"]
             for row in rows
-        }
+            if remembered[row["session_id"]].signed
+            and stations[row["station_id"]].meter_key_der_hex
+        ]
+        pages = await self._previous_pages(signing) if signing else {}
+        return [
+            BillingCase(
+                each.transaction,
+                each.events,
+                stations[each.transaction.station_id],
+                tariffs.get(_tariff_key(each.transaction)),
+                [SignedMeterValue(context, raw) for context, raw in each.signed],
+                pages.get(each.transaction.session_id),
+                current.get(each.transaction.session_id),
+            )
+            for each in remembered.values()
+        ]
 
-    async def _rows(self, query: str, arguments: Sequence[Any]) -> list[DictRow]:
-        async with self._connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(query, arguments)
-            return await cursor.fetchall()
+    async def _previous_pages(self, session_ids: Sequence[str]) -> dict[str, Mapping[str, int]]:
+        """Return the last page of a station's meter before each session, by series."""
+        rows = await self._rows(
+            "select s.session_id, p.raw from charging_session s cross join lateral ("
+            " select v.raw from charging_session b join signed_value v using (session_id)"
+            " where b.station_id = s.station_id and b.session_id < s.session_id"
+            " order by b.session_id desc, v.n desc limit 1) p where s.session_id = any(%s)",
+            [list(session_ids)],
+        )
+        pages: dict[str, Mapping[str, int]] = {}
+        for row in rows:
+            try:
+                record = parse_ocmf(row["raw"])
+            except Unreadable:
+                continue
+            pages[row["session_id"]] = {record.page_series.value: record.page_number}
+        return pages
+
+    async def _rows(
+        self, query: str, arguments: Sequence[Any] | Mapping[str, Any]
+    ) -> list[DictRow]:
+        return await (await ask(self._connection, query, arguments)).fetchall()
+
+
+def _tariff_key(transaction: Transaction) -> tuple[str, int]:
+    return transaction.tariff_id or "", transaction.tariff_version or 0
+
+
+def _tariff_keys(rows: Sequence[DictRow]) -> list[list[Any]]:
+    keys = sorted({(r["tariff_id"], r["tariff_version"]) for r in rows if r["tariff_id"]})
+    return [[tariff_id for tariff_id, _ in keys], [version for _, version in keys]]
 
 
 def _amounts(record: Mapping[str, Any], is_credit: bool) -> tuple[int, int, int]:

@@ -1,36 +1,36 @@
 """What the OCPP channel reads and writes: station states in, rows of a batch out."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow, dict_row
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.rows import DictRow
 
 from chargera.app.ports import (
     Changes,
+    ConnectorStatement,
     KnownIdToken,
+    Loaded,
     MessageRow,
     QuotedTariff,
     StationState,
     TariffInForce,
+    Wanted,
 )
-from chargera.domain.messages import AuthorizationStatus, IdTokenRef, TransactionEventKind
+from chargera.domain.messages import IdTokenRef
+from chargera.domain.pricing import ChargingState
 from chargera.domain.station import ChargingStation, Connector, ConnectorType, OcppVersion
-from chargera.domain.transaction import (
-    Anomaly,
-    SessionEvent,
-    SessionState,
-    Transaction,
-    row_key,
-)
-from chargera.proofs import ocpi, records
+from chargera.domain.transaction import CURABLE, DERIVED, Transaction
+from chargera.proofs import ocpi
 from chargera.store import copy
-from chargera.store.entries import record_bytes
+from chargera.store.transactions import ask, read_events, read_transactions
+
+__all__ = ["load", "quoted_tariff", "read_events", "read_stations", "write"]
 
 Connection = AsyncConnection[Any]
+Cursor = AsyncCursor[DictRow]
 
 RECENT = 4
 """How many ended transactions of a station are loaded with its state."""
@@ -38,31 +38,132 @@ RECENT = 4
 # Reading ---------------------------------------------------------------------------------------
 
 
-async def load_stations(
-    connection: Connection, station_ids: Sequence[str]
-) -> dict[str, StationState]:
-    """Return the states of those stations that are registered."""
-    stations = await read_stations(connection, station_ids)
-    tariffs = await _tariffs(connection, station_ids)
-    rows = await _rows(
-        connection,
-        "select s.* from unnest(%s::text[]) as wanted(station_id) cross join lateral ("
-        " (select * from charging_session c where c.station_id = wanted.station_id"
-        "  and c.state = 'charging')"
-        " union (select * from charging_session c where c.station_id = wanted.station_id"
-        "  order by c.received_at desc limit %s)) s order by s.session_id",
-        [list(station_ids), RECENT],
-    )
-    transactions: dict[str, dict[str, list[Transaction]]] = defaultdict(dict)
-    for transaction in await _transactions(connection, rows):
-        numbered = transactions[transaction.station_id]
-        numbered.setdefault(transaction.transaction_id, []).append(transaction)
-    return {
-        station_id: StationState(
-            station, tariffs.get(station_id, []), transactions.get(station_id, {})
-        )
-        for station_id, station in stations.items()
-    }
+_AROUND = (
+    "c.started_at <= v.at + interval '5 minutes'"
+    " and coalesce(c.ended_at, 'infinity') >= v.at - interval '5 minutes'"
+)
+_RECENT_OF_STATIONS = (
+    "select s.* from unnest(%s::text[]) as v(station_id) cross join lateral ("
+    " (select * from charging_session c where c.station_id = v.station_id"
+    "  and c.state = 'charging')"
+    " union all (select * from charging_session c where c.station_id = v.station_id"
+    "  order by c.received_at desc limit %s)) s"
+)
+_NEWEST_STARTS = (
+    "select v.station_id, (select max(c.station_started_at) from charging_session c"
+    "  where c.station_id = v.station_id and c.ocpp_version = '1.6') as newest_start_at"
+    " from unnest(%s::text[]) as v(station_id)"
+)
+_BY_ID = (
+    "select s.* from unnest(%s::text[], %s::text[], %s::timestamptz[])"
+    " as v(station_id, transaction_id, at) cross join lateral ("
+    " (select * from charging_session c where c.station_id = v.station_id"
+    "  and c.transaction_id = v.transaction_id order by c.generation desc limit 4)"
+    " union all (select * from charging_session c where c.station_id = v.station_id"
+    f"  and c.transaction_id = v.transaction_id and {_AROUND}"
+    "  order by c.generation desc limit 4)) s"
+)
+_UNNUMBERED = (
+    "select s.* from unnest(%s::text[], %s::timestamptz[]) as v(station_id, at)"
+    " cross join lateral (select * from charging_session c where c.station_id = v.station_id"
+    f"  and c.ocpp_version = '1.6' and {_AROUND} order by c.received_at desc limit 8) s"
+)
+_STARTS = (
+    "select s.* from unnest(%s::text[], %s::timestamptz[]) as v(station_id, at)"
+    " cross join lateral (select * from charging_session c where c.station_id = v.station_id"
+    "  and c.ocpp_version = '1.6' and c.station_started_at = v.at"
+    "  order by c.received_at desc limit 8) s"
+)
+_ID_TOKENS = "select * from id_token where id_token_key = any(%s) and erased_at is null"
+_NUMBERS = "select nextval('transaction_number') as number from generate_series(1, %s)"
+
+
+async def load(connection: Connection, wanted: Wanted) -> Loaded:
+    """Return what there is of what is wanted: one round trip, and a second one for readings."""
+    by_id = [(s, number, at) for s, number, at in wanted.transactions if number is not None]
+    unnumbered = [(s, at) for s, number, at in wanted.transactions if number is None]
+    found: list[DictRow] = []
+    async with connection.pipeline():
+        stations = _Stations(connection, sorted(wanted.stations)) if wanted.stations else None
+        if stations is not None:
+            await stations.ask()
+        asked = [
+            await ask(connection, query, [list(column) for column in zip(*rows, strict=True)])
+            for query, rows in (
+                (_BY_ID, by_id),
+                (_UNNUMBERED, unnumbered),
+                (_STARTS, list(wanted.starts)),
+            )
+            if rows
+        ]
+        if wanted.id_tokens:
+            id_tokens = await ask(connection, _ID_TOKENS, [sorted(wanted.id_tokens)])
+        if wanted.numbers:
+            numbers = await ask(connection, _NUMBERS, [wanted.numbers])
+        loaded = Loaded()
+        if stations is not None:
+            loaded.stations = await stations.states()
+            found += await stations.sessions()
+        for cursor in asked:
+            found += await cursor.fetchall()
+        if wanted.id_tokens:
+            loaded.id_tokens = _id_tokens(await id_tokens.fetchall())
+        if wanted.numbers:
+            loaded.numbers = [row["number"] for row in await numbers.fetchall()]
+    found.sort(key=lambda row: (row["received_at"], row["generation"]))
+    remembered = await read_transactions(connection, found)
+    loaded.transactions = [each.transaction for each in remembered.values()]
+    return loaded
+
+
+class _Stations:
+    """What belongs to the states of stations, asked for in a pipeline and read afterwards."""
+
+    def __init__(self, connection: Connection, station_ids: Sequence[str]) -> None:
+        self._connection = connection
+        self._wanted = list(station_ids)
+
+    async def ask(self) -> None:
+        wanted = self._wanted
+        self._connectors = await ask(self._connection, _CONNECTORS, [wanted])
+        self._stations = await ask(self._connection, _STATIONS, [wanted])
+        self._tariffs = await ask(self._connection, _TARIFFS, [wanted])
+        self._newest = await ask(self._connection, _NEWEST_STARTS, [wanted])
+        self._recent = await ask(self._connection, _RECENT_OF_STATIONS, [wanted, RECENT])
+
+    async def states(self) -> dict[str, StationState]:
+        plugs = await self._connectors.fetchall()
+        stations = _registrations(await self._stations.fetchall(), plugs)
+        tariffs = _tariffs(await self._tariffs.fetchall())
+        states = {
+            station_id: StationState(station, tariffs.get(station_id, []), {})
+            for station_id, station in stations.items()
+        }
+        for row in await self._newest.fetchall():
+            if row["station_id"] in states:
+                states[row["station_id"]].newest_start_at = row["newest_start_at"]
+        for row in plugs:
+            if row["status_charging"] is not None and row["status_at"] is not None:
+                statement = ConnectorStatement(
+                    row["status_at"], ChargingState(row["status_charging"])
+                )
+                states[row["station_id"]].statuses[row["evse"], row["connector"]] = statement
+        return states
+
+    async def sessions(self) -> list[DictRow]:
+        return await self._recent.fetchall()
+
+
+_CONNECTORS = "select * from connector where station_id = any(%s) order by ocpp16_connector_id"
+_STATIONS = (
+    "select s.*, l.name as host_name from station s"
+    " left join login l on l.login_id = s.host_login_id where s.station_id = any(%s)"
+)
+_TARIFFS = (
+    "select f.station_id, f.from_at, t.* from tariff_in_force f"
+    " join tariff_version t using (tariff_id, version)"
+    " where f.station_id = any(%s) order by f.station_id, f.from_at"
+)
 
 
 async def read_stations(
@@ -70,13 +171,16 @@ async def read_stations(
 ) -> dict[str, ChargingStation]:
     """Return the registrations of those stations that exist."""
     wanted = [list(station_ids)]
-    plugs: dict[str, list[Connector]] = defaultdict(list)
-    for row in await _rows(
-        connection,
-        "select * from connector where station_id = any(%s) order by ocpp16_connector_id",
-        wanted,
-    ):
-        plugs[row["station_id"]].append(
+    async with connection.pipeline():
+        plugs = await ask(connection, _CONNECTORS, wanted)
+        stations = await ask(connection, _STATIONS, wanted)
+        return _registrations(await stations.fetchall(), await plugs.fetchall())
+
+
+def _registrations(rows: Iterable[DictRow], plugs: Iterable[DictRow]) -> dict[str, ChargingStation]:
+    connectors: dict[str, list[Connector]] = defaultdict(list)
+    for row in plugs:
+        connectors[row["station_id"]].append(
             Connector(
                 row["evse"],
                 row["connector"],
@@ -85,12 +189,6 @@ async def read_stations(
                 row["ocpp16_connector_id"],
             )
         )
-    found = await _rows(
-        connection,
-        "select s.*, l.name as host_name from station s"
-        " left join login l on l.login_id = s.host_login_id where s.station_id = any(%s)",
-        wanted,
-    )
     return {
         row["station_id"]: ChargingStation(
             station_id=row["station_id"],
@@ -100,7 +198,7 @@ async def read_stations(
             latitude=row["latitude"],
             longitude=row["longitude"],
             time_zone=row["time_zone"],
-            connectors=tuple(plugs[row["station_id"]]),
+            connectors=tuple(connectors[row["station_id"]]),
             ocpp_versions=frozenset(OcppVersion(v) for v in row["ocpp_versions"]),
             security_profile=row["security_profile"],
             plain_allowed=row["plain_allowed"],
@@ -108,35 +206,11 @@ async def read_stations(
             host_name=row["host_name"],
             registered_at=row["registered_at"],
         )
-        for row in found
+        for row in rows
     }
 
 
-async def load_transactions(
-    connection: Connection, keys: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], list[Transaction]]:
-    """Return all generations of these (station id, transaction id), oldest first."""
-    rows = await _rows(
-        connection,
-        "select c.* from charging_session c join unnest(%s::text[], %s::text[])"
-        " as v(station_id, transaction_id) using (station_id, transaction_id)"
-        " order by c.session_id",
-        [[k[0] for k in keys], [k[1] for k in keys]],
-    )
-    found: dict[tuple[str, str], list[Transaction]] = {}
-    for transaction in await _transactions(connection, rows):
-        key = (transaction.station_id, transaction.transaction_id)
-        found.setdefault(key, []).append(transaction)
-    return found
-
-
-async def load_id_tokens(connection: Connection, keys: Sequence[str]) -> dict[str, KnownIdToken]:
-    """Return the known ones of these identifiers."""
-    rows = await _rows(
-        connection,
-        "select * from id_token where id_token_key = any(%s) and erased_at is null",
-        [list(keys)],
-    )
+def _id_tokens(rows: Iterable[DictRow]) -> dict[str, KnownIdToken]:
     return {
         row["id_token_key"]: KnownIdToken(
             IdTokenRef(row["id_token"], row["id_token_type"]),
@@ -148,91 +222,7 @@ async def load_id_tokens(connection: Connection, keys: Sequence[str]) -> dict[st
     }
 
 
-async def next_transaction_numbers(connection: Connection, count: int) -> list[int]:
-    """Return fresh numbers for OCPP 1.6 transactions."""
-    rows = await _rows(
-        connection,
-        "select nextval('transaction_number') as number from generate_series(1, %s)",
-        [count],
-    )
-    return [row["number"] for row in rows]
-
-
-async def read_events(
-    connection: Connection, session_ids: Sequence[str]
-) -> dict[str, list[SessionEvent]]:
-    """Return the rows of these sessions in order of arrival."""
-    rows = await _rows(
-        connection,
-        "select session_id, record from session_event where session_id = any(%s)"
-        " order by session_id, n",
-        [list(session_ids)],
-    )
-    events: dict[str, list[SessionEvent]] = defaultdict(list)
-    for row in rows:
-        event = records.event_from_record(orjson.loads(row["record"]), field="session_event")
-        events[row["session_id"]].append(event)
-    return events
-
-
-def transaction_of(row: DictRow, events: list[SessionEvent]) -> Transaction:
-    """Return the transaction that a row of `charging_session` and its events describe."""
-    status = row["id_token_status"]
-    own = [event for event in events if event.own]
-    starts = [event for event in own if event.kind is TransactionEventKind.STARTED]
-    state = SessionState(row["state"])
-    return Transaction(
-        session_id=row["session_id"],
-        station_id=row["station_id"],
-        evse=row["evse"],
-        connector=row["connector"],
-        ocpp_version=OcppVersion(row["ocpp_version"]),
-        transaction_id=row["transaction_id"],
-        generation=row["generation"],
-        received_at=row["received_at"],
-        started_at=row["started_at"],
-        state=SessionState.ENDED if state is SessionState.BILLED else state,
-        charging=row["charging"],
-        started=row["started"],
-        ended=row["ended"],
-        ended_at=row["ended_at"],
-        id_token_key=row["id_token_key"],
-        id_token_status=AuthorizationStatus(status) if status else None,
-        login_id=str(row["login_id"]) if row["login_id"] else None,
-        remote_start_id=row["remote_start_id"],
-        meter_start_wh=row["meter_start_wh"],
-        meter_stop_wh=row["meter_stop_wh"],
-        last_register_wh=row["last_register_wh"],
-        last_power_w=row["last_power_w"],
-        stop_reason=row["stop_reason"],
-        tariff_id=row["tariff_id"],
-        tariff_version=row["tariff_version"],
-        currency=row["currency"],
-        anomalies={Anomaly(code) for code in row["anomalies"]},
-        events=events,
-        keys={row_key(event) for event in own},
-        start_key=row_key(starts[0]) if starts else None,
-        stored=True,
-    )
-
-
-async def _transactions(connection: Connection, rows: Sequence[DictRow]) -> list[Transaction]:
-    if not rows:
-        return []
-    events = await read_events(connection, [row["session_id"] for row in rows])
-    return [transaction_of(row, events.get(row["session_id"], [])) for row in rows]
-
-
-async def _tariffs(
-    connection: Connection, station_ids: Sequence[str]
-) -> dict[str, list[TariffInForce]]:
-    rows = await _rows(
-        connection,
-        "select f.station_id, f.from_at, t.* from tariff_in_force f"
-        " join tariff_version t using (tariff_id, version)"
-        " where f.station_id = any(%s) order by f.station_id, f.from_at",
-        [list(station_ids)],
-    )
+def _tariffs(rows: Iterable[DictRow]) -> dict[str, list[TariffInForce]]:
     quoted: dict[tuple[str, int], QuotedTariff] = {}
     tariffs: dict[str, list[TariffInForce]] = defaultdict(list)
     for row in rows:
@@ -254,98 +244,158 @@ def quoted_tariff(row: DictRow) -> QuotedTariff:
     )
 
 
-async def _rows(connection: Connection, query: str, arguments: Sequence[Any]) -> list[DictRow]:
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(query, arguments)
-        return await cursor.fetchall()
-
-
 # Writing ---------------------------------------------------------------------------------------
 
-_SESSION_COLUMNS = (
-    "session_id, station_id, evse, connector, ocpp_version, transaction_id, generation,"
-    " id_token_key, id_token_status, login_id, remote_start_id, state, charging, started, ended,"
-    " started_at, ended_at, meter_start_wh, meter_stop_wh, last_register_wh, last_power_w,"
-    " stop_reason, tariff_id, tariff_version, currency, anomalies, event_count, received_at,"
-    " changed_at"
-)
-_SESSION_UPDATES = ", ".join(
-    f"{name} = excluded.{name}"
-    for name in (
-        "evse",
-        "connector",
-        "id_token_key",
-        "id_token_status",
-        "login_id",
-        "remote_start_id",
-        "charging",
-        "started",
-        "ended",
-        "started_at",
-        "ended_at",
-        "meter_start_wh",
-        "meter_stop_wh",
-        "last_register_wh",
-        "last_power_w",
-        "stop_reason",
-        "tariff_id",
-        "tariff_version",
-        "currency",
-        "event_count",
-        "changed_at",
-    )
-)
-# Billing owns `billed`: the channel never takes back a bill, it only asks for a new look.
+_SESSION_COLUMNS = {
+    "session_id": "text",
+    "station_id": "text",
+    "evse": "int",
+    "connector": "int",
+    "ocpp_version": "text",
+    "transaction_id": "text",
+    "generation": "int",
+    "id_token_key": "text",
+    "id_token_status": "text",
+    "id_token_rank": "bigint",
+    "login_id": "uuid",
+    "remote_start_id": "bigint",
+    "state": "text",
+    "charging": "boolean",
+    "started": "boolean",
+    "ended": "boolean",
+    "started_at": "timestamptz",
+    "ended_at": "timestamptz",
+    "station_started_at": "timestamptz",
+    "meter_start_wh": "bigint",
+    "meter_stop_wh": "bigint",
+    "last_register_wh": "bigint",
+    "last_power_w": "bigint",
+    "stop_reason": "text",
+    "tariff_id": "text",
+    "tariff_version": "int",
+    "currency": "text",
+    "anomalies": "text[]",
+    "event_count": "int",
+    "received_at": "timestamptz",
+    "changed_at": "timestamptz",
+}
+"""Columns of `charging_session` that the channel writes, with their types."""
+
+_KEPT = ("session_id", "station_id", "ocpp_version", "generation", "received_at")
+_MERGED = {
+    # Billing owns `billed`: the channel never takes back a bill, it only asks for a new look.
+    "state": "case when s.state = 'billed' then 'billed' else excluded.state end",
+    # What only billing can find out stays until it has looked again.
+    "anomalies": (
+        "array(select unnest(excluded.anomalies) union select found"
+        " from unnest(s.anomalies) found where found in ({}) order by 1)"
+    ).format(", ".join(f"'{anomaly}'" for anomaly in sorted(DERIVED - CURABLE))),
+    "changed_at": "greatest(s.changed_at, excluded.changed_at)",
+}
 _SESSION_UPSERT = (
-    f"insert into charging_session ({_SESSION_COLUMNS}, proof_level, bill_after)"  # noqa: S608 - constants of this module
-    f" select {_SESSION_COLUMNS}, 'L0',"
+    "insert into charging_session as s"
+    f" ({', '.join(_SESSION_COLUMNS)}, proof_level, bill_after)"
+    f" select {', '.join(_SESSION_COLUMNS)}, 'L0',"
     " case when r.bill_due then now() + interval '1 second' end"
-    " from json_to_recordset(%s::json) as r(session_id text, station_id text, evse int,"
-    " connector int, ocpp_version text, transaction_id text, generation int, id_token_key text,"
-    " id_token_status text, login_id uuid, remote_start_id bigint, state text, charging boolean,"
-    " started boolean, ended boolean, started_at timestamptz, ended_at timestamptz,"
-    " meter_start_wh bigint, meter_stop_wh bigint, last_register_wh bigint, last_power_w bigint,"
-    " stop_reason text, tariff_id text, tariff_version int, currency text, anomalies text[],"
-    " event_count int, received_at timestamptz, changed_at timestamptz, bill_due boolean)"
-    f" on conflict (session_id) do update set {_SESSION_UPDATES},"
-    " state = case when charging_session.state = 'billed' then 'billed' else excluded.state end,"
-    " anomalies = excluded.anomalies,"
-    " bill_after = coalesce(excluded.bill_after, charging_session.bill_after)"
+    " from json_to_recordset(%s::json) as r("
+    + ", ".join(f"{name} {kind}" for name, kind in _SESSION_COLUMNS.items())
+    + ", bill_due boolean) on conflict (session_id) do update set "
+    + ", ".join(
+        f"{name} = {_MERGED.get(name, f'excluded.{name}')}"
+        for name in _SESSION_COLUMNS
+        if name not in _KEPT
+    )
+    + ", bill_after = coalesce(excluded.bill_after, s.bill_after)"
+)
+_SIGNED_VALUES = (
+    "insert into signed_value (session_id, n, context, raw, received_at) select * from"
+    " unnest(%s::text[], %s::int[], %s::text[], %s::bytea[], %s::timestamptz[])"
+)
+_CONNECTOR_STATES = (
+    "update connector c set status = v.status, status_detail = v.detail, status_at = v.at,"
+    " status_charging = v.charging"
+    " from unnest(%s::text[], %s::int[], %s::int[], %s::text[], %s::text[],"
+    " %s::timestamptz[], %s::text[])"
+    " as v(station_id, evse, connector, status, detail, at, charging)"
+    " where (c.station_id, c.evse, c.connector) = (v.station_id, v.evse, v.connector)"
+)
+_BOOTS = (
+    "update station s set vendor_reported = v.vendor, model_reported = v.model,"
+    " firmware_version = v.firmware, last_boot_at = v.at, last_seen_at = v.at,"
+    " ocpp_version = v.ocpp_version"
+    " from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])"
+    " as v(station_id, vendor, model, firmware, ocpp_version, at)"
+    " where s.station_id = v.station_id"
+)
+# Whoever changes a registration holds its row; that it is alive can wait for the next minute.
+_SEEN = (
+    "update station s set last_seen_at = v.at from (select station_id, at from"
+    " unnest(%s::text[], %s::timestamptz[]) as u(station_id, at) where exists"
+    " (select from station where station.station_id = u.station_id for update skip locked)) v"
+    " where s.station_id = v.station_id"
 )
 
 
-async def write(connection: Connection, changes: Changes, now: datetime) -> None:
+async def write(connection: Connection, changes: Changes) -> None:
     """Write the rows of a batch."""
     if changes.messages:
-        await _copy(
+        await copy.into(
             connection,
             "ocpp_message (station_id, received_at, inbound, ocpp_version, action, message_id,"
             " frame, answer, outcome)",
             copy.rows(9, map(_message_row, changes.messages)),
         )
-    if changes.sessions:
-        rows = [_session_row(t, now) for t in changes.sessions.values()]
-        await connection.execute(_SESSION_UPSERT, [orjson.dumps(rows).decode()])
     if changes.events:
-        await _copy(
+        await copy.into(
             connection,
             "session_event (session_id, n, record)",
-            copy.rows(3, (_event_row(session_id, e) for session_id, e in changes.events)),
+            copy.rows(3, map(_event_row, changes.events)),
         )
+    for query, arguments in _statements(changes):
+        await connection.execute(query.encode(), arguments)
+
+
+def _statements(changes: Changes) -> Iterable[tuple[str, list[Any]]]:
+    """Return the statements of a batch with their arguments."""
+    if changes.sessions:
+        rows = [_session_row(transaction) for transaction in changes.sessions.values()]
+        yield _SESSION_UPSERT, [orjson.dumps(rows).decode()]
     if changes.signed_values:
-        await _write_signed_values(connection, changes)
+        yield (
+            _SIGNED_VALUES,
+            _columns(
+                (v.session_id, v.n, v.context, v.raw, v.received_at) for v in changes.signed_values
+            ),
+        )
     if changes.connectors:
-        await _write_connectors(connection, changes)
+        yield (
+            _CONNECTOR_STATES,
+            _columns(
+                (
+                    *place,
+                    report.status,
+                    report.detail,
+                    report.at,
+                    report.statement and report.statement.charging,
+                )
+                for place, report in changes.connectors.items()
+            ),
+        )
     if changes.boots:
-        await _write_boots(connection, changes)
+        yield (
+            _BOOTS,
+            _columns(
+                (b.station_id, b.vendor, b.model, b.firmware_version, str(b.ocpp_version), b.at)
+                for b in changes.boots.values()
+            ),
+        )
+    seen = changes.seen.keys() - changes.boots.keys()
+    if seen:
+        yield _SEEN, _columns((station_id, changes.seen[station_id]) for station_id in seen)
 
 
-async def _copy(connection: Connection, target: str, stream: bytes) -> None:
-    async with (
-        connection.cursor() as cursor,
-        cursor.copy(f"copy {target} from stdin (format binary)") as sink,
-    ):
-        await sink.write(stream)
+def _columns(rows: Iterable[tuple[Any, ...]]) -> list[Any]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _message_row(row: MessageRow) -> bytes:
@@ -364,17 +414,13 @@ def _message_row(row: MessageRow) -> bytes:
     )
 
 
-def _event_row(session_id: str, event: SessionEvent) -> bytes:
-    return b"".join(
-        (
-            copy.text(session_id),
-            copy.int4(event.n),
-            copy.bytea(record_bytes(records.event_record(event))),
-        )
-    )
+def _event_row(row: tuple[str, int, bytes]) -> bytes:
+    session_id, n, record = row
+    return copy.text(session_id) + copy.int4(n) + copy.bytea(record)
 
 
-def _session_row(transaction: Transaction, now: datetime) -> dict[str, Any]:
+def _session_row(transaction: Transaction) -> dict[str, Any]:
+    start = transaction.start_key
     return {
         "session_id": transaction.session_id,
         "station_id": transaction.station_id,
@@ -385,6 +431,7 @@ def _session_row(transaction: Transaction, now: datetime) -> dict[str, Any]:
         "generation": transaction.generation,
         "id_token_key": transaction.id_token_key,
         "id_token_status": transaction.id_token_status,
+        "id_token_rank": transaction.id_token_rank,
         "login_id": transaction.login_id,
         "remote_start_id": transaction.remote_start_id,
         "state": transaction.state,
@@ -393,6 +440,7 @@ def _session_row(transaction: Transaction, now: datetime) -> dict[str, Any]:
         "ended": transaction.ended,
         "started_at": transaction.started_at,
         "ended_at": transaction.ended_at,
+        "station_started_at": start.at if start else None,
         "meter_start_wh": transaction.meter_start_wh,
         "meter_stop_wh": transaction.meter_stop_wh,
         "last_register_wh": transaction.last_register_wh,
@@ -402,52 +450,8 @@ def _session_row(transaction: Transaction, now: datetime) -> dict[str, Any]:
         "tariff_version": transaction.tariff_version,
         "currency": transaction.currency,
         "anomalies": sorted(transaction.anomalies),
-        "event_count": len(transaction.events),
+        "event_count": transaction.event_count,
         "received_at": transaction.received_at,
-        "changed_at": now,
+        "changed_at": transaction.written_at,
         "bill_due": transaction.bill_due,
     }
-
-
-async def _write_signed_values(connection: Connection, changes: Changes) -> None:
-    for value in changes.signed_values:
-        await connection.execute(
-            "insert into signed_value (session_id, n, context, raw, received_at)"
-            " select %s, count(*), %s, %s, %s from signed_value where session_id = %s",
-            [value.session_id, value.context, value.raw, value.received_at, value.session_id],
-        )
-
-
-async def _write_connectors(connection: Connection, changes: Changes) -> None:
-    reports = list(changes.connectors.values())
-    await connection.execute(
-        "update connector c set status = v.status, status_detail = v.detail, status_at = v.at"
-        " from unnest(%s::text[], %s::int[], %s::int[], %s::text[], %s::text[],"
-        " %s::timestamptz[]) as v(station_id, evse, connector, status, detail, at)"
-        " where (c.station_id, c.evse, c.connector) = (v.station_id, v.evse, v.connector)",
-        [
-            [r.station_id for r in reports],
-            [r.evse for r in reports],
-            [r.connector for r in reports],
-            [r.status for r in reports],
-            [r.detail for r in reports],
-            [r.at for r in reports],
-        ],
-    )
-
-
-async def _write_boots(connection: Connection, changes: Changes) -> None:
-    for boot in changes.boots.values():
-        await connection.execute(
-            "update station set vendor_reported = %s, model_reported = %s, firmware_version = %s,"
-            " last_boot_at = %s, last_seen_at = %s, ocpp_version = %s where station_id = %s",
-            [
-                boot.vendor,
-                boot.model,
-                boot.firmware_version,
-                boot.at,
-                boot.at,
-                boot.ocpp_version,
-                boot.station_id,
-            ],
-        )

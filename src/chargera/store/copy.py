@@ -7,6 +7,9 @@ is a field count, then each field as its length and bytes; -1 is null.
 import struct
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from psycopg import AsyncConnection
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
@@ -19,6 +22,15 @@ _MICROSECOND = timedelta(microseconds=1)
 _length = struct.Struct("!i").pack
 _int4 = struct.Struct("!ii").pack
 _int8 = struct.Struct("!iq").pack
+
+
+async def into(connection: AsyncConnection[Any], target: str, stream: bytes) -> None:
+    """Copy a stream into `target`, a table with its columns in parentheses."""
+    async with (
+        connection.cursor() as cursor,
+        cursor.copy(f"copy {target} from stdin (format binary)".encode()) as sink,
+    ):
+        await sink.write(stream)
 
 
 def text(value: str | None) -> bytes:

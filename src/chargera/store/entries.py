@@ -38,11 +38,7 @@ async def append(
             for place, entry in enumerate(entries)
         ),
     )
-    async with (
-        connection.cursor() as writer,
-        writer.copy(f"copy log_entry ({_COLUMNS}) from stdin (format binary)") as target,
-    ):
-        await target.write(stream)
+    await copy.into(connection, f"log_entry ({_COLUMNS})", stream)
     return first
 
 
@@ -58,18 +54,19 @@ def record_bytes(record: Any) -> bytes:
 async def _station_numbers(
     connection: AsyncConnection[Any], entries: Sequence[NewEntry]
 ) -> dict[str, int]:
-    """Reserve each station's next sequence numbers; return the number before its first."""
-    counts: dict[str, int] = {}
-    for entry in entries:
-        if entry.station_id is not None:
-            counts[entry.station_id] = counts.get(entry.station_id, 0) + 1
-    if not counts:
+    """Return the last number that each station's entries have.
+
+    Read from the log itself, under the log's lock: a counter in the station's row would have two
+    writers wait for each other, one that changes a registration and one that holds the log.
+    """
+    station_ids = {entry.station_id for entry in entries if entry.station_id is not None}
+    if not station_ids:
         return {}
     cursor = await connection.execute(
-        "update station s set entry_seq = s.entry_seq + v.n"
-        " from unnest(%s::text[], %s::bigint[]) as v(station_id, n)"
-        " where s.station_id = v.station_id returning s.station_id, s.entry_seq - v.n",
-        [list(counts), list(counts.values())],
+        "select v.station_id, coalesce((select e.station_seq from log_entry e"
+        " where e.station_id = v.station_id order by e.log_index desc limit 1), 0)"
+        " from unnest(%s::text[]) as v(station_id)",
+        [list(station_ids)],
     )
     return dict(await cursor.fetchall())
 

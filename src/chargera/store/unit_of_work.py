@@ -4,21 +4,20 @@ Use cases collect rows and entries in it; `commit` writes them together. Leaving
 without `commit` rolls back.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 
-from chargera.app.billing import BillingCase, BillingResult
+from chargera.app.billing import BillingCase, BillingResult, SilentSession
 from chargera.app.ports import (
     Changes,
     Clock,
     Entropy,
-    KnownIdToken,
+    Loaded,
     NewEntry,
     QuotedTariff,
-    StationState,
+    Wanted,
 )
-from chargera.domain.transaction import Transaction
 from chargera.store import channel, entries
 from chargera.store.access import PostgresIdempotency, PostgresLogins
 from chargera.store.billing import BillingStore
@@ -54,23 +53,9 @@ class UnitOfWork:
         self.sessions = PostgresSessions(connection)
         self.log = PostgresLogReads(connection)
 
-    async def load_stations(self, station_ids: Sequence[str]) -> dict[str, StationState]:
-        """Return the states of these stations with their recent transactions."""
-        return await channel.load_stations(self.connection, station_ids)
-
-    async def load_transactions(
-        self, keys: Sequence[tuple[str, str]]
-    ) -> dict[tuple[str, str], list[Transaction]]:
-        """Return all generations of these (station id, transaction id), oldest first."""
-        return await channel.load_transactions(self.connection, keys)
-
-    async def load_id_tokens(self, keys: Sequence[str]) -> dict[str, KnownIdToken]:
-        """Return the known ones of these identifiers."""
-        return await channel.load_id_tokens(self.connection, keys)
-
-    async def next_transaction_numbers(self, count: int) -> list[int]:
-        """Return that many fresh numbers for OCPP 1.6 transactions."""
-        return await channel.next_transaction_numbers(self.connection, count)
+    async def load(self, wanted: Wanted) -> Loaded:
+        """Return what a batch of messages needs to be decided."""
+        return await channel.load(self.connection, wanted)
 
     def write(self, changes: Changes) -> None:
         """Take rows; they reach the database at `commit`."""
@@ -97,6 +82,10 @@ class UnitOfWork:
         """Return the newest version of a tariff."""
         return await BillingStore(self.connection).load_tariff(tariff_id)
 
+    async def mark_silent(self, before: datetime, limit: int) -> list[SilentSession]:
+        """Put running sessions without a word since that time into review and return them."""
+        return await BillingStore(self.connection).mark_silent(before, limit)
+
     async def store_bills(self, result: BillingResult) -> None:
         """Flush the log entries and write the bills with their indexes."""
         first = await self.flush()
@@ -108,7 +97,7 @@ class UnitOfWork:
         Holds the log's lock until the commit, so nothing slow may follow.
         """
         for changes in self._changes:
-            await channel.write(self.connection, changes, self.clock.now())
+            await channel.write(self.connection, changes)
         written, self._changes = self._changes, []
         self._written.extend(written)
         if self._entries:

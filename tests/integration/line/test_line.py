@@ -11,7 +11,7 @@ import pytest
 from chargera.app.billing import Billing, ReviewDecision
 from chargera.app.charging import Charging, ChargingPolicy
 from chargera.app.clock import NetworkClock, SystemEntropy
-from chargera.app.ports import InboundCall, NewEntry
+from chargera.app.ports import InboundCall, NewEntry, Wanted
 from chargera.app.receipts import build_receipt
 from chargera.domain.messages import (
     Answer,
@@ -141,7 +141,7 @@ async def set_up(work: UnitOfWork, now: datetime) -> None:
         "insert into connector (station_id, evse, connector, ocpp16_connector_id, connector_type,"
         " power_w_max) values ('CP-1', 1, 1, 1, 'type2', 22000), ('CP-1', 2, 1, 2, 'type2', 22000)"
     )
-    station = (await work.load_stations(["CP-1"]))["CP-1"].station
+    station = (await work.load(Wanted(stations={"CP-1"}))).stations["CP-1"].station
     digest = tariff_digest(TARIFF)
     work.append(
         NewEntry(EntryKind.STATION_REGISTERED, "CP-1", None, records.station_record(station), now)

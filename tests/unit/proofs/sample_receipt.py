@@ -1,6 +1,6 @@
 """A small log in memory and receipts from it, made with the product's own writers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from chargera.app.billing import BillingCase, CurrentCdr, cdr_record, correction
 from chargera.app.ports import QuotedTariff
 from chargera.domain.messages import ReadingContext, TransactionEventKind
 from chargera.domain.station import ChargingStation, Connector, ConnectorType, OcppVersion
-from chargera.domain.transaction import SessionEvent, SessionState, Transaction
+from chargera.domain.transaction import SessionEvent, SessionState, Transaction, recall
 from chargera.proofs import records
 from chargera.proofs.anchor import AnchoredMessage
 from chargera.proofs.cdr import Correction, SignedMeterValue, judge
@@ -225,15 +225,15 @@ def sample(
     if correction is not None:
         record = {"correction": correction_record(correction), "session_id": SESSION_ID}
         indexes.append(log.append(EntryKind.OPERATOR_CORRECTION, record))
-    transaction = Transaction(
-        SESSION_ID, STATION_ID, 1, 1, OcppVersion.V1_6, "7", 0, START, START, events=rows
-    )
+    transaction = Transaction(SESSION_ID, STATION_ID, 1, 1, OcppVersion.V1_6, "7", 0, START, START)
+    recall(transaction, zip(rows, encoded, strict=True))
     transaction.state = SessionState.ENDED
-    case = BillingCase(transaction, where, quoted, values, None, None, correction, "ada")
+    case = BillingCase(transaction, rows, where, quoted, values, None, None, correction, "ada")
     indexes.append(_bill(log, case, "cdr-1"))
     if late is not None:
         current = CurrentCdr("cdr-1", indexes[-1], log.entries[-1][1])
         rows.append(late)
+        recall(transaction, [(late, records.event_bytes(late))])
         record = {"event": records.event_record(late), "session_id": SESSION_ID}
         indexes.append(log.append(EntryKind.METER_VALUE_LATE, record))
         was = current.record["bill"]
@@ -251,13 +251,15 @@ def sample(
                 },
             )
         )
-        case = BillingCase(transaction, where, quoted, values, None, current, correction, "ada")
+        case = replace(case, current=current)
         indexes.append(_bill(log, case, "cdr-2"))
     log.append(EntryKind.SECURITY_EVENT, {"note": "an entry of something else"})
     return Sample(log, rows, indexes)
 
 
 def _bill(log: SampleLog, case: BillingCase, cdr_id: str) -> int:
-    judgement = judge(facts_of(case))
+    facts = facts_of(case)
+    judgement = judge(facts)
     assert judgement.bill is not None, judgement.reasons
-    return log.append(EntryKind.CDR, cdr_record(case, judgement, judgement.bill, cdr_id, "NL*C4E"))
+    record = cdr_record(case, facts, judgement, judgement.bill, cdr_id, "NL*C4E")
+    return log.append(EntryKind.CDR, record)

@@ -65,7 +65,6 @@ create table station (
     meter_key_der_hex text,                 -- SubjectPublicKeyInfo; set = unsigned values go to review
     host_login_id uuid references login,
     registered_at timestamptz not null,
-    entry_seq bigint not null default 0,    -- how many log entries this station has
     -- what the station last told
     vendor_reported text,
     model_reported text,
@@ -86,6 +85,7 @@ create table connector (
     status text not null default 'Unknown', -- Available, Occupied, Reserved, Unavailable, Faulted, Unknown
     status_detail text,                     -- the 1.6 status or error code, as sent
     status_at timestamptz,
+    status_charging text,                   -- what it said of a transaction (1.6): charging, idle
     primary key (station_id, evse, connector)
 );
 
@@ -146,6 +146,7 @@ create table charging_session (
     generation int not null default 0,      -- counts reuse of a transaction id by the station
     id_token_key text,
     id_token_status text,                   -- Accepted, Blocked, Expired, Invalid
+    id_token_rank bigint,                   -- -1: of the start; a seqNo: of an update; 2^62: of the stop
     login_id uuid,                          -- whose token it was at the start
     remote_start_id bigint,
     state text not null check (state in ('charging', 'ended', 'billed', 'review', 'refused')),
@@ -154,6 +155,7 @@ create table charging_session (
     ended boolean not null,                 -- the end event has arrived
     started_at timestamptz not null,        -- effective times: the station's if it stands, else ours
     ended_at timestamptz,
+    station_started_at timestamptz,         -- what the station gave as the time of the start
     meter_start_wh bigint,
     meter_stop_wh bigint,
     last_register_wh bigint,
@@ -178,6 +180,8 @@ create table charging_session (
 );
 create index charging_session_station on charging_session (station_id, received_at desc);
 create index charging_session_transaction on charging_session (station_id, transaction_id);
+create index charging_session_start on charging_session (station_id, station_started_at)
+    where ocpp_version = '1.6';             -- a 1.6 start has no number by which it could be known
 create index charging_session_recent on charging_session (session_id desc);
 create index charging_session_open on charging_session (station_id) where state = 'charging';
 create index charging_session_due on charging_session (bill_after) where bill_after is not null;
