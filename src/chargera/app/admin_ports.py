@@ -151,11 +151,11 @@ class NewIdToken:
 class IdTokenStore(Protocol):
     """Identifiers of drivers."""
 
-    async def get(self, key: str) -> NewIdToken | None:
-        """Return a registered identifier by its key, locked; None if there is none."""
+    async def known(self, keys: Sequence[str]) -> dict[str, NewIdToken]:
+        """Return the registered ones of these identifiers by their keys, locked."""
 
-    async def put(self, id_token: NewIdToken, now: datetime) -> None:
-        """Insert or replace an identifier."""
+    async def put(self, id_tokens: Sequence[NewIdToken], now: datetime) -> None:
+        """Insert or replace identifiers."""
 
     async def rows(
         self, caller: Caller, now: datetime, *, after: str | None, limit: int | None

@@ -19,7 +19,7 @@ from chargera.app.ports import Clock, Commands, Entropy, NewEntry
 from chargera.app.registry import no_station
 from chargera.app.sessions import no_session
 from chargera.app.views import CommandView
-from chargera.domain.errors import ChargEraError, Conflict, InvalidInput, NotFound, Unavailable
+from chargera.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
 from chargera.domain.messages import (
     IdTokenRef,
     RemoteStart,
@@ -161,8 +161,6 @@ class StationControl:
             answer = await self._channel.send(station_id, command)
         except (Unavailable, InvalidInput) as error:
             return None, error.message
-        except ChargEraError as error:
-            return False, error.message
         return answer.accepted, answer.answer
 
     def _command_id(self, caller: Caller, idempotency_key: str | None) -> str:
@@ -214,7 +212,8 @@ class StationControl:
         """Return the identifier to start for: one that the station's start will be billed to."""
         if value is None:
             raise _missing("id_token", "--id-token")
-        known = await work.id_tokens.get(IdTokenRef(value, None).key)
+        key = IdTokenRef(value, None).key
+        known = (await work.id_tokens.known([key])).get(key)
         expired = known is not None and (
             known.expires_at is not None and known.expires_at <= self._clock.now()
         )

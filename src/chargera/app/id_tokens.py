@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -15,17 +15,20 @@ from chargera.domain.messages import IdTokenRef
 from chargera.proofs import records
 from chargera.proofs.entry import EntryKind
 
-ID_TOKEN_TYPES: Mapping[str, int] = {
-    "Central": 36,
-    "eMAID": 36,
-    "ISO14443": 36,
-    "ISO15693": 36,
-    "KeyCode": 36,
-    "Local": 36,
-    "MacAddress": 36,
-    "NoAuthorization": 36,
-}
-"""OCPP 2.0.1 `IdTokenEnumType`, and how long a value of each may be (`identifierString`)."""
+ID_TOKEN_TYPES = (
+    "Central",
+    "eMAID",
+    "ISO14443",
+    "ISO15693",
+    "KeyCode",
+    "Local",
+    "MacAddress",
+    "NoAuthorization",
+)
+"""OCPP 2.0.1 `IdTokenEnumType`."""
+
+ID_TOKEN_MAX = 36
+"""Characters of an `IdTokenType.idToken` in OCPP 2.0.1; 1.6 has 20."""
 
 CSV_COLUMNS = ("id_token", "type", "blocked", "expires_at", "login")
 """Columns of an import; only `id_token` has to be there, `type` defaults to ISO14443."""
@@ -73,8 +76,8 @@ async def add_id_token(
     Raises InvalidInput, Conflict if it is registered with other facts, NotPermitted.
     """
     caller.require(Action.ID_TOKENS_WRITE)
-    id_token = await _checked(work, wanted)
-    known = await work.id_tokens.get(id_token.ref.key)
+    id_token = _checked(wanted, await _login_id(work, wanted.login))
+    known = (await work.id_tokens.known([id_token.ref.key])).get(id_token.ref.key)
     if known is not None and known != id_token:
         raise Conflict(
             "this identifier is registered already, with other facts",
@@ -82,7 +85,7 @@ async def add_id_token(
             remedy="block, unblock or import it to change what is registered",
         )
     if known is None:
-        await _put(work, caller, id_token, now)
+        await _put(work, caller, [id_token], now)
     return id_token
 
 
@@ -94,7 +97,7 @@ async def set_blocked(
     known = await _known(work, id_token)
     wanted = replace(known, blocked=blocked)
     if wanted != known:
-        await _put(work, caller, wanted, now)
+        await _put(work, caller, [wanted], now)
     return wanted
 
 
@@ -107,31 +110,18 @@ async def import_csv(work: AdminWork, caller: Caller, text: bytes, *, now: datet
     (rows count from 1, without the first line) for the first value that is wrong.
     """
     caller.require(Action.ID_TOKENS_WRITE)
-    counts = {"added": 0, "changed": 0, "unchanged": 0}
-    seen: dict[str, int] = {}
-    for number, row in _csv_rows(text):
-        try:
-            wanted = await _checked(work, _request_of(row))
-        except InvalidInput as error:
-            field = f"row {number}, {error.field or 'id_token'}"
-            raise InvalidInput(
-                f"row {number}: {error.message}", field=field, remedy=error.remedy
-            ) from error
-        earlier = seen.setdefault(wanted.ref.key, number)
-        if earlier != number:
-            raise InvalidInput(
-                f"row {number}: the identifier of row {earlier} again (case makes no difference)",
-                field=f"row {number}, id_token",
-                remedy="remove one of the two rows",
-            )
-        known = await work.id_tokens.get(wanted.ref.key)
-        if known is not None:
-            wanted = _with_what_is_kept(wanted, known, row)
-        change = "added" if known is None else "unchanged" if known == wanted else "changed"
-        counts[change] += 1
-        if change != "unchanged":
-            await _put(work, caller, wanted, now)
-    return Imported(**counts)
+    rows = dict(_csv_rows(text))
+    wanted = await _import_of(work, rows)
+    known = await work.id_tokens.known([id_token.ref.key for id_token in wanted.values()])
+    changed: list[NewIdToken] = []
+    for number, id_token in wanted.items():
+        before = known.get(id_token.ref.key)
+        after = id_token if before is None else _with_what_is_kept(id_token, before, rows[number])
+        if after != before:
+            changed.append(after)
+    await _put(work, caller, changed, now)
+    added = len(wanted) - len(known)
+    return Imported(added, len(changed) - added, len(wanted) - len(changed))
 
 
 async def list_id_tokens(
@@ -167,7 +157,8 @@ async def erase_id_token(
 
 
 async def _known(work: AdminWork, id_token: str) -> NewIdToken:
-    known = await work.id_tokens.get(IdTokenRef(id_token, None).key)
+    key = IdTokenRef(id_token, None).key
+    known = (await work.id_tokens.known([key])).get(key)
     if known is None:
         raise NotFound(
             "there is no such identifier",
@@ -177,21 +168,38 @@ async def _known(work: AdminWork, id_token: str) -> NewIdToken:
     return known
 
 
-async def _put(work: AdminWork, caller: Caller, id_token: NewIdToken, now: datetime) -> None:
-    await work.id_tokens.put(id_token, now)
-    record = records.id_token_record(
-        id_token.ref.value,
-        id_token.ref.kind or DEFAULT_TYPE,
-        blocked=id_token.blocked,
-        expires_at=id_token.expires_at,
-        login_id=id_token.login_id,
-        by=caller.name,
-        at=now,
-    )
-    work.append(NewEntry(EntryKind.ID_TOKEN_CHANGED, None, None, record, now))
+async def _put(
+    work: AdminWork, caller: Caller, id_tokens: Sequence[NewIdToken], now: datetime
+) -> None:
+    await work.id_tokens.put(id_tokens, now)
+    for id_token in id_tokens:
+        record = records.id_token_record(
+            id_token.ref.value,
+            id_token.ref.kind or DEFAULT_TYPE,
+            blocked=id_token.blocked,
+            expires_at=id_token.expires_at,
+            login_id=id_token.login_id,
+            by=caller.name,
+            at=now,
+        )
+        work.append(NewEntry(EntryKind.ID_TOKEN_CHANGED, None, None, record, now))
 
 
-async def _checked(work: AdminWork, wanted: IdTokenRequest) -> NewIdToken:
+async def _login_id(work: AdminWork, name: str | None) -> str | None:
+    """Return the id of a login; InvalidInput if there is none of that name."""
+    if name is None:
+        return None
+    login = await work.logins.by_name(name)
+    if login is None:
+        raise InvalidInput(
+            f"there is no login '{name[:64]}'",
+            field="login",
+            remedy=f"add it first: chargera login add {name[:64]} --role driver",
+        )
+    return login.login_id
+
+
+def _checked(wanted: IdTokenRequest, login_id: str | None) -> NewIdToken:
     kinds = {kind.casefold(): kind for kind in ID_TOKEN_TYPES}
     kind = kinds.get(wanted.id_token_type.casefold())
     if kind is None:
@@ -202,22 +210,12 @@ async def _checked(work: AdminWork, wanted: IdTokenRequest) -> NewIdToken:
         )
     value = wanted.id_token
     printable = value.isascii() and value.isprintable() and value == value.strip()
-    if not (1 <= len(value) <= ID_TOKEN_TYPES[kind] and printable):
+    if not (1 <= len(value) <= ID_TOKEN_MAX and printable):
         raise InvalidInput(
-            f"an identifier has 1 to {ID_TOKEN_TYPES[kind]} printable ASCII characters",
+            f"an identifier has 1 to {ID_TOKEN_MAX} printable ASCII characters",
             field="id_token",
             remedy="give it as the station reads it, without spaces around it",
         )
-    login_id = None
-    if wanted.login is not None:
-        login = await work.logins.by_name(wanted.login)
-        if login is None:
-            raise InvalidInput(
-                f"there is no login '{wanted.login[:64]}'",
-                field="login",
-                remedy=f"add it first: chargera login add {wanted.login[:64]} --role driver",
-            )
-        login_id = login.login_id
     return NewIdToken(IdTokenRef(value, kind), wanted.blocked, wanted.expires_at, login_id)
 
 
@@ -264,6 +262,36 @@ def _csv_rows(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
         raise Unreadable(
             f"line {reader.line_num}: {error}", field="file", remedy="check its quotes"
         ) from error
+
+
+async def _import_of(
+    work: AdminWork, rows: Mapping[int, Mapping[str, str]]
+) -> dict[int, NewIdToken]:
+    """Check every row, and return the identifiers by row number."""
+    login_ids: dict[str | None, str | None] = {}
+    wanted: dict[int, NewIdToken] = {}
+    seen: dict[str, int] = {}
+    for number, row in rows.items():
+        try:
+            request = _request_of(row)
+            if request.login not in login_ids:
+                login_ids[request.login] = await _login_id(work, request.login)
+            id_token = _checked(request, login_ids[request.login])
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"row {number}: {error.message}",
+                field=f"row {number}, {error.field}",
+                remedy=error.remedy,
+            ) from error
+        earlier = seen.setdefault(id_token.ref.key, number)
+        if earlier != number:
+            raise InvalidInput(
+                f"row {number}: the identifier of row {earlier} again (case makes no difference)",
+                field=f"row {number}, id_token",
+                remedy="remove one of the two rows",
+            )
+        wanted[number] = id_token
+    return wanted
 
 
 def _with_what_is_kept(wanted: NewIdToken, known: NewIdToken, row: Mapping[str, str]) -> NewIdToken:

@@ -1,7 +1,7 @@
 """Rows of drivers' identifiers, and what it takes to forget one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,39 +26,45 @@ class PostgresIdTokens:
         """Work within the transaction of `connection`."""
         self._connection = connection
 
-    async def get(self, key: str) -> NewIdToken | None:
-        """Return a registered identifier by its key, locked; None if there is none."""
+    async def known(self, keys: Sequence[str]) -> dict[str, NewIdToken]:
+        """Return the registered ones of these identifiers by their keys, locked."""
         rows = await self._rows(
-            "select * from id_token where id_token_key = %(key)s for update", {"key": key}
+            "select * from id_token where id_token_key = any(%(keys)s)"
+            " order by id_token_key for update",
+            {"keys": list(keys)},
         )
-        if not rows:
-            return None
-        row = rows[0]
-        return NewIdToken(
-            IdTokenRef(row["id_token"], row["id_token_type"]),
-            row["blocked"],
-            row["expires_at"],
-            str(row["login_id"]) if row["login_id"] else None,
-        )
+        return {
+            row["id_token_key"]: NewIdToken(
+                IdTokenRef(row["id_token"], row["id_token_type"]),
+                row["blocked"],
+                row["expires_at"],
+                str(row["login_id"]) if row["login_id"] else None,
+            )
+            for row in rows
+        }
 
-    async def put(self, id_token: NewIdToken, now: datetime) -> None:
-        """Insert or replace an identifier."""
-        await self._connection.execute(
-            "insert into id_token (id_token_key, id_token, id_token_type, blocked, expires_at,"
-            " login_id, created_at) values (%s, %s, %s, %s, %s, %s, %s)"
-            " on conflict (id_token_key) do update set id_token = excluded.id_token,"
-            " id_token_type = excluded.id_token_type, blocked = excluded.blocked,"
-            " expires_at = excluded.expires_at, login_id = excluded.login_id",
-            [
-                id_token.ref.key,
-                id_token.ref.value,
-                id_token.ref.kind,
-                id_token.blocked,
-                id_token.expires_at,
-                id_token.login_id,
-                now,
-            ],
-        )
+    async def put(self, id_tokens: Sequence[NewIdToken], now: datetime) -> None:
+        """Insert or replace identifiers."""
+        async with self._connection.cursor() as cursor:
+            await cursor.executemany(
+                "insert into id_token (id_token_key, id_token, id_token_type, blocked, expires_at,"
+                " login_id, created_at) values (%s, %s, %s, %s, %s, %s, %s)"
+                " on conflict (id_token_key) do update set id_token = excluded.id_token,"
+                " id_token_type = excluded.id_token_type, blocked = excluded.blocked,"
+                " expires_at = excluded.expires_at, login_id = excluded.login_id",
+                [
+                    (
+                        id_token.ref.key,
+                        id_token.ref.value,
+                        id_token.ref.kind,
+                        id_token.blocked,
+                        id_token.expires_at,
+                        id_token.login_id,
+                        now,
+                    )
+                    for id_token in id_tokens
+                ],
+            )
 
     async def rows(
         self, caller: Caller, now: datetime, *, after: str | None, limit: int | None
@@ -131,18 +137,24 @@ _ERASE_ENTRIES = (
 _FORGET = (
     # A frame may carry the identifier inside a signed value that is base64 there: such frames
     # are known by the moment at which the signed value came.
-    ("update ocpp_message m set frame = '', answer = null, outcome = 'erased'"
-    f" where {_holds('m.frame')}"
-    f" or {_holds('m.answer')}"
-    " or exists (select from charging_session c join signed_value v using (session_id)"
-    "  where c.id_token_key = %(key)s and c.station_id = m.station_id"
-    "  and v.received_at = m.received_at"
-    f"  and {_holds('v.raw')})"),
-    ("update signed_value v set raw = '' from charging_session c"
-    " where c.session_id = v.session_id and c.id_token_key = %(key)s"
-    f" and {_holds('v.raw')}"),
-    ("update station_command k set request = k.request - 'id_token' - 'id_token_key'"
-    " where k.request ->> 'id_token_key' = %(key)s"),
+    (
+        "update ocpp_message m set frame = '', answer = null, outcome = 'erased'"
+        f" where {_holds('m.frame')}"
+        f" or {_holds('m.answer')}"
+        " or exists (select from charging_session c join signed_value v using (session_id)"
+        "  where c.id_token_key = %(key)s and c.station_id = m.station_id"
+        "  and v.received_at = m.received_at"
+        f"  and {_holds('v.raw')})"
+    ),
+    (
+        "update signed_value v set raw = '' from charging_session c"
+        " where c.session_id = v.session_id and c.id_token_key = %(key)s"
+        f" and {_holds('v.raw')}"
+    ),
+    (
+        "update station_command k set request = k.request - 'id_token' - 'id_token_key'"
+        " where k.request ->> 'id_token_key' = %(key)s"
+    ),
     "update charging_session set id_token_key = null, login_id = null where id_token_key = %(key)s",
     f"delete from idempotency where {_holds('response')}",
     "delete from id_token where id_token_key = %(key)s",

@@ -3,7 +3,7 @@
 import pytest
 
 from chargera.app.access import GuessLimiter, GuessLimits
-from chargera.app.logins import OPERATOR_NAME, SignIn, ensure_operator, renew_local_key
+from chargera.app.logins import OPERATOR_NAME, SignIn, ensure_operator, renew_local_key, sign_out
 from chargera.domain.errors import NotPermitted
 from chargera.web.auth import COOKIE
 
@@ -84,6 +84,7 @@ async def test_sign_in__every_refusal_is_the_same(api: Api) -> None:
     refusals = set()
     for name, password in (
         ("dana", "the wrong one"),
+        ("nobody", "another"),
         ("nobody", "the right one"),
         ("leaver", "the right one"),
         ("d" * 65, "the right one"),
@@ -135,6 +136,12 @@ async def test_a_visit_ends_with_its_time_its_password_and_its_login(api: Api) -
     assert await name_of(cookie) == "second"
     async with api.work() as work:
         await work.connection.execute("update login_visit set expires_at = now()")
+        await work.commit()
+    assert await name_of(cookie) == "a visitor"
+
+    cookie, _ = await visit_of(api, "second", "the right one")
+    async with api.work() as work:
+        await sign_out(work, cookie)
         await work.commit()
     assert await name_of(cookie) == "a visitor"
 

@@ -3,6 +3,7 @@
 The table below names every route of the API; a route that is missing in it fails the first test.
 """
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +102,7 @@ ROUTES = (
     Route("GET", "/v1/log/entries", ALL),
     Route("GET", "/v1/log/entries/{log_index}", ALL, None, "/v1/log/entries/0"),
     Route("GET", "/v1/log/records", ALL),
+    Route("GET", "/v1/log/readings", ALL),
     Route("GET", "/v1/anchors", ALL),
     Route("POST", "/v1/anchors", OPERATOR),
 )
@@ -244,6 +246,18 @@ async def test_records__the_stream_has_the_same_reach(network: Network) -> None:
     assert len(await lines("operator", "?size=3")) == 3
     assert len(await lines(None)) == 1
     assert await lines(None, "?size=0") == []
+
+
+async def test_readings__the_stream_has_the_same_reach(network: Network) -> None:
+    async def sessions(who: str | None) -> set[str]:
+        response = await network.api.call(who, "GET", "/log/readings")
+        return {json.loads(line)["session_id"] for line in response.text.splitlines()}
+
+    theirs = await network.api.charge("CP-2", "CARD-2")
+    assert await sessions("operator") == {network.session_id, theirs}
+    assert await sessions("host") == await sessions("driver") == {network.session_id}
+    assert await sessions("other host") == await sessions("other driver") == {theirs}
+    assert await sessions("technician") == await sessions(None) == set()
 
 
 async def test_entries__a_stranger_does_not_learn_whose_entry_belongs_to_which_session(

@@ -1,5 +1,7 @@
 """Stations over REST: registered once, conflicts named, passwords shown once, priced, shown."""
 
+import asyncio
+
 import pytest
 
 from .conftest import Api, registration
@@ -16,6 +18,14 @@ async def test_register__returns_a_password_once_and_logs_the_facts(api: Api) ->
     assert record["serial_number"] == "SN-1"
     assert first.json()["password"] not in str(record)
     assert api.forgotten == ["CP-1", "CP-1"]
+
+
+async def test_register__at_the_same_time_one_gets_the_password(api: Api) -> None:
+    answers = await asyncio.gather(
+        *(api.ok("operator", "POST", "/stations", registration("CP-1")) for _ in range(4))
+    )
+    assert sum(answer["password"] is not None for answer in answers) == 1
+    assert len(await api.entries("station_registered")) == 1
 
 
 @pytest.mark.parametrize(
