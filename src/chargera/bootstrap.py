@@ -72,6 +72,7 @@ from chargera.web.public import PublicServices, TopicViews, public_routes
 TICK_S = 0.25
 """Wall time between two looks at what is due; the network's clock decides what is."""
 BILL_POLL_S = 0.5
+SILENCE_POLL_S = 60.0
 CLOCK_SAVE_S = 1.0
 CLOCK_LEAD_S = 3.0
 """Wall time by which what is saved of an accelerated clock is ahead of it."""
@@ -162,6 +163,7 @@ class Server:
         await self._open_channel()
         self._loop("ticks", self._tick_for_ever)
         self._loop("billing", self._bill_for_ever)
+        self._loop("silence", self._close_silent_for_ever)
         self._loop("clock", self._save_clock_for_ever)
         await self._open_http()
         self._write_serve_file()
@@ -277,7 +279,12 @@ class Server:
             time.monotonic,
         )
         self.access = StationAccess(
-            PostgresStationLogins(self.database), self.passwords, self.entropy, limiter
+            PostgresStationLogins(self.database),
+            self.passwords,
+            self.entropy,
+            limiter,
+            key=self._secret("stations.key"),
+            on_guessing=self._warn_of_guessing,
         )
         await self.access.prepare()
         self.charging = Charging(
@@ -523,7 +530,7 @@ class Server:
             is_connected=self.ocpp.commands.is_connected,
             control=self._control(),
             sign_in=logins.SignIn(self.passwords, self.entropy, limiter),
-            link_secret=self._link_secret(),
+            link_secret=self._secret("link.key"),
             receipt=self.receipt,
             decide_review=self.decide_review,
             tlog_proof=self.tlog_proof,
@@ -531,12 +538,15 @@ class Server:
             secure_cookies=False,
         )
 
-    def _link_secret(self) -> bytes:
-        """The key of unguessable links, made at the first start."""
-        path = self.options.data_dir / "link.key"
+    def _secret(self, name: str) -> bytes:
+        """A key of this installation that never leaves it, made at the first start."""
+        path = self.options.data_dir / name
         if not path.exists():
             _write_private(path, self.entropy.bytes(32).hex())
         return bytes.fromhex(path.read_text())
+
+    def _warn_of_guessing(self, station_id: str, address: str) -> None:
+        _log.warning("passwords are being guessed: %s from %s", station_id[:48], address)
 
     def _metrics(self) -> list[telemetry.Description]:
         return telemetry.server_metrics(
@@ -601,6 +611,18 @@ class Server:
                 self.feed.publish(event)
             if not told:
                 return
+
+    async def _close_silent_for_ever(self) -> None:
+        while True:
+            async with self.database.work() as work:
+                told = await self.billing.close_silent(
+                    work, self.clock.now(), clock_is_manual=self.clock.manual
+                )
+                await work.commit()
+            for event in told:
+                self.feed.publish(event)
+            self.loops.faults.pop("silence", None)
+            await asyncio.sleep(SILENCE_POLL_S)
 
     async def _save_clock_for_ever(self) -> None:
         while True:

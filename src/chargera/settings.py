@@ -122,7 +122,9 @@ def load(data_dir: Path, environment: Mapping[str, str]) -> Settings:
         for name in model.model_fields:
             value = _from_environment(f"{PREFIX}{section}_{name}".upper(), environment)
             if value is not None:
-                values.setdefault(section, {})[name] = value
+                of_section = values.setdefault(section, {})
+                if isinstance(of_section, dict):  # what else the file has there, pydantic refuses
+                    of_section[name] = value
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

@@ -61,11 +61,26 @@ def configure_logging(stream: IO[str] = sys.stderr, level: int = logging.INFO) -
 
 
 def mask_secrets(_: Any, __: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Replace values whose names say that they are secret; a structlog processor."""
+    """Replace values whose names say that they are secret, at any depth; a structlog processor."""
     return {
-        name: MASK if any(word in name.lower() for word in SECRET_WORDS) else value
+        name: MASK if any(word in name.lower() for word in SECRET_WORDS) else _masked(value)
         for name, value in event.items()
     }
+
+
+def _masked(value: Any, depth_left: int = 8) -> Any:
+    if not depth_left:
+        return MASK
+    if isinstance(value, Mapping):
+        return {
+            name: MASK
+            if any(word in str(name).lower() for word in SECRET_WORDS)
+            else _masked(part, depth_left - 1)
+            for name, part in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_masked(part, depth_left - 1) for part in value]
+    return value
 
 
 # Metrics ---------------------------------------------------------------------------------------

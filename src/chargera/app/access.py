@@ -2,8 +2,9 @@
 
 A guesser learns nothing from text, status or time: an unknown station costs the same argon2 work
 as a wrong password. Beyond a few guesses a minute no hash is computed at all, and the answer is
-still the same. A station whose password was verified before is found in a cache of verified
-results and is never locked out by somebody else's guesses.
+still the same. A station whose password was verified before is known by a fingerprint of it under
+a secret key, kept beside its hash: it is never locked out by somebody else's guesses, nor does a
+restart of the server cost a hash for every station.
 """
 
 import asyncio
@@ -36,6 +37,8 @@ class StationLogin:
     security_profile: int
     plain_allowed: bool
     ocpp_versions: frozenset[OcppVersion]
+    verified: bytes | None = None
+    """Fingerprint of the password that was verified against this hash."""
 
 
 class StationLogins(Protocol):
@@ -44,13 +47,16 @@ class StationLogins(Protocol):
     async def find(self, station_id: str) -> StationLogin | None:
         """Return the login of a station; None if there is no such station."""
 
+    async def remember(self, login: StationLogin, fingerprint: bytes) -> None:
+        """Keep the fingerprint of a verified password, unless the password has changed since."""
+
 
 @dataclass(frozen=True, slots=True)
 class GuessLimits:
     """Wrong passwords a minute, for one identity and for one address."""
 
     answered: int = 5
-    """As many wrong passwords are checked at full cost; the answer is 401."""
+    """As many wrong passwords are taken calmly; the next one raises an alarm."""
     hashed: int = 10
     """Beyond this no hash is computed; the answer is still 401."""
     window_s: float = 60.0
@@ -71,28 +77,40 @@ class GuessLimiter:
         self._monotonic_s = monotonic_s
         self._failures: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
         self._checking: dict[tuple[str, str], int] = {}
-        self._checked = asyncio.Condition()
+        self._waiting: list[asyncio.Future[None]] = []
 
     @asynccontextmanager
     async def attempt(self, identity: str, address: str) -> AsyncIterator["Attempt | None"]:
         """Reserve one attempt for the block; None: over the limit, no hash may be computed."""
         keys = (("id", identity), ("address", address))
-        async with self._checked:
-            await self._checked.wait_for(lambda: self._may_decide(keys))
-            is_over = self._is_over(keys)
-            for key in () if is_over else keys:
-                self._checking[key] = self._checking.get(key, 0) + 1
-        if is_over:
+        while not self._may_decide(keys):
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+        if self._is_over(keys):
             yield None
             return
+        for key in keys:
+            self._checking[key] = self._checking.get(key, 0) + 1
         attempt = Attempt()
         try:
             yield attempt
-        finally:
-            async with self._checked:
-                for key in keys:
-                    self._finish(key, failed=not attempt.succeeded)
-                self._checked.notify_all()
+        finally:  # nothing here waits: whoever is cancelled still gives back what it took
+            for key in keys:
+                self._finish(key, failed=not attempt.succeeded)
+            waiting, self._waiting = self._waiting, []
+            for turn in waiting:
+                if not turn.done():
+                    turn.set_result(None)
+
+    @property
+    def answered(self) -> int:
+        """How many wrong passwords are taken calmly."""
+        return self._limits.answered
+
+    def failures(self, identity: str, address: str) -> int:
+        """Return how many wrong passwords the identity or the address has had, the greater."""
+        return max(len(self._recent(("id", identity))), len(self._recent(("address", address))))
 
     def _may_decide(self, keys: Sequence[tuple[str, str]]) -> bool:
         """Say whether the answer does not depend on attempts that are being checked."""
@@ -165,23 +183,30 @@ class Passwords:
 class StationAccess:
     """Authenticates stations for the channel."""
 
-    VERIFIED_MAX = 50_000
-
     def __init__(
         self,
         logins: StationLogins,
         passwords: Passwords,
         entropy: Entropy,
         limiter: GuessLimiter,
+        *,
+        key: bytes | None = None,
+        on_guessing: Callable[[str, str], None] = lambda station_id, address: None,
     ) -> None:
-        """Check against `logins`; verified results are kept under a key of this process."""
+        """Check against `logins`.
+
+        `key` is the secret of the fingerprints; without one, verified passwords are known until
+        this process ends. `on_guessing` is told the identity and the address when there were more
+        wrong passwords than are taken calmly.
+        """
         self._logins = logins
         self._passwords = passwords
         self._limiter = limiter
-        self._cache_key = entropy.bytes(32)
-        self._verified: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._key = key or entropy.bytes(32)
+        self._on_guessing = on_guessing
         self._decoy: str | None = None
         self.refused = 0
+        """How many were not let in, for the metric."""
 
     async def authenticate(
         self, station_id: str, user: str | None, password: str | None, address: str
@@ -192,47 +217,50 @@ class StationAccess:
         logs in as itself on another's path is refused like any guess.
         """
         login = await self._logins.find(station_id)
-        own = user == station_id and password is not None and _is_password(password)
-        if login is not None and own and self._is_verified(login, password or ""):
+        own = None
+        if user == station_id and password is not None and _is_password(password):
+            own = password
+        if login is not None and own is not None and self._is_verified(login, own):
             return login
-        async with self._limiter.attempt(station_id, address) as attempt:
-            if attempt is None:
-                self.refused += 1
-                return None
-            stored = login.password_hash if login is not None else await self._decoy_hash()
-            matches = await self._passwords.verify(stored, password if own and password else "")
-            if login is None or not own or not matches:
-                self.refused += 1
-                return None
-            attempt.succeeded = True
-        self._remember(login, password or "")
-        return login
+        if await self._matches(login, station_id, own, address):
+            return login
+        self.refused += 1
+        return None
 
     async def prepare(self) -> None:
         """Make the decoy, so that the first guess costs what every other does."""
         await self._decoy_hash()
 
+    async def _matches(
+        self, login: StationLogin | None, station_id: str, own: str | None, address: str
+    ) -> bool:
+        """Compute the one hash that every attempt costs, as far as attempts are left."""
+        async with self._limiter.attempt(station_id, address) as attempt:
+            if attempt is None:
+                return False
+            stored = login.password_hash if login is not None else await self._decoy_hash()
+            right = await self._passwords.verify(stored, own or "") and own is not None
+            if login is not None and right and own is not None:
+                attempt.succeeded = True
+                await self._logins.remember(login, self._fingerprint(login, own))
+                return True
+        if self._limiter.failures(station_id, address) == self._limiter.answered + 1:
+            self._on_guessing(station_id, address)
+        return False
+
     def _is_verified(self, login: StationLogin, password: str) -> bool:
-        known = self._verified.get(login.station_id)
-        if known is None or known[0] != login.password_hash:
-            return False
-        return hmac.compare_digest(known[1], self._fingerprint(login.station_id, password))
+        known = login.verified
+        return known is not None and hmac.compare_digest(known, self._fingerprint(login, password))
 
-    def _remember(self, login: StationLogin, password: str) -> None:
-        fingerprint = self._fingerprint(login.station_id, password)
-        self._verified[login.station_id] = (login.password_hash, fingerprint)
-        self._verified.move_to_end(login.station_id)
-        if len(self._verified) > self.VERIFIED_MAX:
-            self._verified.popitem(last=False)
-
-    def _fingerprint(self, station_id: str, password: str) -> bytes:
-        text = f"{station_id}\0{password}".encode("utf-8", "surrogatepass")
-        return hmac.new(self._cache_key, text, hashlib.sha256).digest()
+    def _fingerprint(self, login: StationLogin, password: str) -> bytes:
+        """Bind a password to the hash that it was verified against: a new one voids it."""
+        text = f"{login.station_id}\0{login.password_hash}\0{password}"
+        return hmac.new(self._key, text.encode(), hashlib.sha256).digest()
 
     async def _decoy_hash(self) -> str:
         """A hash that no password matches, to spend the same work on unknown stations."""
         if self._decoy is None:
-            self._decoy = await self._passwords.hash(self._cache_key.hex())
+            self._decoy = await self._passwords.hash(self._key.hex())
         return self._decoy
 
 

@@ -4,6 +4,7 @@ The rows of sessions that wait for a bill are their own outbox: `bill_after` is 
 that ended the session, and cleared in the commit that bills it or sends it to review.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -25,6 +26,8 @@ from chargera.proofs import records
 from chargera.proofs.cdr import Correction, Judgement, SessionFacts, SignedMeterValue, judge
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.meter_key import load_meter_key
+
+_log = logging.getLogger(__name__)
 
 BATCH = 128
 SILENT_AFTER = timedelta(hours=24)
@@ -253,14 +256,31 @@ class _Run:
 
     def settle(self, case: BillingCase) -> bool:
         """Judge one session, leave its rows and entries, and say whether it can be billed."""
-        facts = facts_of(case)
-        judgement = judge(facts)
+        try:
+            facts = facts_of(case)
+            judgement = judge(facts)
+        except Exception:
+            # A session that cannot be judged must not keep the others from their bills.
+            _log.exception("session %s cannot be judged", case.transaction.session_id)
+            self._set_aside(case)
+            return False
         self._log_findings(case, judgement)
         if judgement.bill is None or not _differs(case.current, judgement):
-            self._leave(case, judgement)
+            self._leave(case, judgement.anomalies, judgement.proof_level)
         else:
             self._bill(case, facts, judgement, judgement.bill)
         return judgement.bill is not None
+
+    def _set_aside(self, case: BillingCase) -> None:
+        """Leave a session to a person without a judgement."""
+        transaction = case.transaction
+        if Anomaly.IMPLAUSIBLE not in transaction.anomalies:
+            record = records.anomaly_record(
+                transaction.session_id, transaction.transaction_id, str(Anomaly.IMPLAUSIBLE)
+            )
+            self.append(case, EntryKind.ANOMALY, record)
+        anomalies = transaction.anomalies | {Anomaly.IMPLAUSIBLE}
+        self._leave(case, frozenset(anomalies), ProofLevel.L0)
 
     def _bill(
         self, case: BillingCase, facts: SessionFacts, judgement: Judgement, bill: Bill
@@ -329,15 +349,15 @@ class _Run:
             )
         )
 
-    def _leave(self, case: BillingCase, judgement: Judgement) -> None:
+    def _leave(self, case: BillingCase, anomalies: frozenset[Anomaly], level: ProofLevel) -> None:
         """No new bill: a bill that stands goes on standing, else the session is in review."""
         is_billed = case.current is not None
         self.result.outcomes.append(
             BillingOutcome(
                 case.transaction,
                 SessionState.BILLED if is_billed else SessionState.REVIEW,
-                sorted(judgement.anomalies),
-                None if is_billed else judgement.proof_level,
+                sorted(anomalies),
+                None if is_billed else level,
                 None,
                 None,
             )

@@ -10,7 +10,7 @@ from chargera.domain.transaction import SessionEvent
 from chargera.proofs import canonical, records
 from chargera.proofs.anchor import AnchoredMessage
 from chargera.proofs.entry import EntryKind, parse_envelope
-from chargera.proofs.receipt import ReceiptEntry, receipt_document
+from chargera.proofs.receipt import ENTRIES_MAX, ReceiptEntry, receipt_document
 from chargera.proofs.tlog_proof import parse_tlog_proof
 
 IN_RECEIPT = (
@@ -76,8 +76,13 @@ async def build_receipt(
             field="session_id",
             remedy="a session is billed within seconds of its end, unless it is in review",
         )
-    cdr = _record(cdrs[-1])
-    registration = await work.registration_entry(cdr["station_id"], cdrs[-1].log_index)
+    bill = cdrs[-1]
+    entries = [entry for entry in entries if _belongs(entry, bill)]
+    if len(entries) > ENTRIES_MAX - 2:
+        # Nothing is judged by them: the readings themselves are enclosed.
+        entries = [entry for entry in entries if entry.kind is not EntryKind.METER_VALUE_LATE]
+    cdr = _record(bill)
+    registration = await work.registration_entry(cdr["station_id"], bill.log_index)
     tariff = await work.entry(cdr["tariff"]["log_index"])
     assert registration is not None, "a billed session's station is registered in the log"
     assert tariff is not None, "a bill names a tariff in the log"
@@ -95,6 +100,14 @@ async def build_receipt(
         events[: cdr["events"]["count"]],
         head.anchor,
     )
+
+
+def _belongs(entry: StoredEntry, bill: StoredEntry) -> bool:
+    """Say whether an entry is part of what the bill that stands was made from, or its context.
+
+    A signed value that came later, and changed nothing, would be judged along with the others.
+    """
+    return entry.kind is not EntryKind.SIGNED_VALUE or entry.log_index < bill.log_index
 
 
 def _entry(stored: StoredEntry, proof: bytes) -> ReceiptEntry:

@@ -36,11 +36,16 @@ class Trust:
     topics: tuple[TrustedTopic, ...] | None
 
     def topic_of(self, topic_id: str, tree_size: int) -> TrustedTopic | None:
-        """Return the trusted topic of this id that may anchor a checkpoint of that size."""
-        for topic in self.topics or ():
-            if topic.topic_id == topic_id and topic.from_size <= tree_size:
-                return topic
-        return None
+        """Return what is trusted of this topic for a checkpoint of that size.
+
+        Of several entries, as after a change of the payer, it is the one that begins last.
+        """
+        begun = [
+            topic
+            for topic in self.topics or ()
+            if topic.topic_id == topic_id and topic.from_size <= tree_size
+        ]
+        return max(begun, key=lambda topic: topic.from_size, default=None)
 
 
 def trust_of_key(text: str) -> Trust:
@@ -63,8 +68,9 @@ def parse_trust(document: object) -> Trust:
         raise _unreadable("format", f"must have exactly {', '.join(sorted(_MEMBERS))}")
     origin, keys = _log(document["log"])
     operator_id = document["operator_id"]
-    if not isinstance(operator_id, str):
-        raise _unreadable("operator_id", "not text")
+    for name in ("network", "operator_id"):
+        if not isinstance(document[name], str):
+            raise _unreadable(name, "not text")
     topics = document["topics"]
     if topics is not None and (not isinstance(topics, list) or len(topics) > TOPICS_MAX):
         raise _unreadable("topics", f"not a list of at most {TOPICS_MAX}")

@@ -24,7 +24,8 @@ class PostgresStationLogins:
         ):
             await cursor.execute(
                 "select station_id, password_hash, security_profile, plain_allowed,"
-                " ocpp_versions from station where station_id = %s",
+                " ocpp_versions, password_verified as verified"
+                " from station where station_id = %s",
                 [station_id],
             )
             row: dict[str, Any] | None = await cursor.fetchone()
@@ -32,3 +33,13 @@ class PostgresStationLogins:
             return None
         versions = frozenset(OcppVersion(version) for version in row.pop("ocpp_versions"))
         return StationLogin(**row, ocpp_versions=versions)
+
+    async def remember(self, login: StationLogin, fingerprint: bytes) -> None:
+        """Keep the fingerprint of a verified password, unless the password has changed since."""
+        async with self._database.work() as work:
+            await work.connection.execute(
+                "update station set password_verified = %s"
+                " where station_id = %s and password_hash = %s",
+                [fingerprint, login.station_id, login.password_hash],
+            )
+            await work.commit()

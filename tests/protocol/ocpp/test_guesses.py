@@ -19,11 +19,16 @@ class Logins:
 
     def __init__(self, password_hash: str) -> None:
         self.password_hash = password_hash
+        self.verified: dict[str, bytes] = {}
 
     async def find(self, station_id: str) -> StationLogin | None:
         if not station_id.startswith("CP-"):
             return None
-        return StationLogin(station_id, self.password_hash, 1, True, frozenset(OcppVersion))
+        login = StationLogin(station_id, self.password_hash, 1, True, frozenset(OcppVersion))
+        return replace(login, verified=self.verified.get(station_id))
+
+    async def remember(self, login: StationLogin, fingerprint: bytes) -> None:
+        self.verified[login.station_id] = fingerprint
 
 
 async def use_real_access(rig: Rig) -> Passwords:

@@ -62,6 +62,7 @@ create table station (
     security_profile int not null check (security_profile between 1 and 3),
     plain_allowed boolean not null,
     password_hash text not null,
+    password_verified bytea,                -- keyed fingerprint of the password that matched the hash
     meter_key_der_hex text,                 -- SubjectPublicKeyInfo; set = unsigned values go to review
     host_login_id uuid references login,
     registered_at timestamptz not null,
