@@ -3,6 +3,7 @@
 import json
 import os
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,7 @@ class Server:
         """
         self.url, self._api_key = _address(data_dir)
         self._data_dir = data_dir
+        self._kept: httpx2.Client | None = None
 
     def get(self, path: str, **parameters: Any) -> Any:
         """Return what the API answers to a GET."""
@@ -143,18 +145,15 @@ class Server:
         import httpx2
 
         given = {name: value for name, value in parameters.items() if value is not None}
-        bearer = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
         try:
-            with (
-                httpx2.Client(timeout=timeout_s, trust_env=False) as client,
-                client.stream(
-                    method,
-                    self.url + path,
-                    params=given,
-                    content=content,
-                    headers={**bearer, **(headers or {})},
-                ) as response,
-            ):
+            with self._client().stream(
+                method,
+                self.url + path,
+                params=given,
+                content=content,
+                headers=headers,
+                timeout=timeout_s,
+            ) as response:
                 if response.status_code >= 400:
                     raise _error_of(response)
                 yield response
@@ -162,6 +161,18 @@ class Server:
             raise no_server(self._data_dir, str(error)) from error
         except httpx2.TransportError as error:
             raise _NoAnswerError(str(error) or type(error).__name__) from error
+
+    def _client(self) -> "httpx2.Client":
+        """Return the one client of this server; its connection closes when we are forgotten."""
+        import httpx2
+
+        if self._kept is None:
+            bearer = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
+            # Certificates are loaded, which takes a while, only where there are any.
+            is_tls = self.url.startswith("https:")
+            self._kept = httpx2.Client(verify=is_tls, trust_env=False, headers=bearer)
+            weakref.finalize(self, self._kept.close)
+        return self._kept
 
     def _lost(self, error: Exception) -> Unavailable:
         return Unavailable(
