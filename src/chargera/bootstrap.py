@@ -508,6 +508,7 @@ class Server:
             receipt=self.receipt,
             cdr_document=self.cdr,
             decide_review=self.decide_review,
+            sign_head=lambda: self.sequencer.tick(force=True),
             anchor_now=self.anchor_now,
             advance_clock=self.advance_clock,
             backup=lambda: archive(self.database, self.options.data_dir),

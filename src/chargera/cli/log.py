@@ -1,6 +1,7 @@
 """`chargera log` and `chargera anchor`: the event log and where its heads are anchored."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -11,7 +12,7 @@ from chargera.cli.files import read_bytes, write_whole
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Limit, noun
 from chargera.cli.output import Progress, progress, show, table
 from chargera.cli.verify import read_trust, steps_text
-from chargera.domain.errors import Refused, Unreadable
+from chargera.domain.errors import NotPermitted, Refused, Unreadable
 
 if TYPE_CHECKING:
     from chargera.proofs.recompute import Recomputation
@@ -59,6 +60,8 @@ def export(
 
     server = Server(data_dir)
     _make(directory)
+    with suppress(NotPermitted):  # others export what is signed already
+        server.post("/log/head")
     note = server.file("/log/checkpoint")
     size = parse_checkpoint(note).size
     tiles = list(tiles_of(size))

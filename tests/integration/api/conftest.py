@@ -96,6 +96,7 @@ class Api:
             receipt=self._document("receipt"),
             cdr_document=self._document("cdr"),
             decide_review=self._decide,
+            sign_head=self._sign,
             anchor_now=self._anchor,
             advance_clock=self._advance,
             backup=self._backup,
@@ -256,7 +257,19 @@ class Api:
             await self.billing.decide_review(work, session_id, decision, decided_by=by)
             await work.commit()
 
+    async def _sign(self) -> None:
+        async with self.database.work() as work:
+            signature = "A" * 98 + "=="
+            note = f"log.test/1\n1\n{'A' * 43}=\n\n\u2014 log.test/1 {signature}\n"
+            await work.connection.execute(
+                "insert into checkpoint (tree_size, note, signed_at) values (1, %s, %s)"
+                " on conflict do nothing",
+                [note.encode(), self.clock.now()],
+            )
+            await work.commit()
+
     async def _anchor(self) -> int:
+        await self._sign()
         async with self.database.work() as work:
             await _store_anchor(work, self.clock.now())
             await work.commit()
@@ -271,11 +284,6 @@ class Api:
 
 
 async def _store_anchor(work: UnitOfWork, now: datetime) -> None:
-    await work.connection.execute(
-        "insert into checkpoint (tree_size, note, signed_at) values (1, %s, %s)"
-        " on conflict do nothing",
-        [b"log.test\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n", now],
-    )
     await work.connection.execute(
         "insert into anchor (tree_size, requested_at, hedera_transaction_id, state, attempts)"
         " values (1, %s, '0.0.2@1.000000001', 'anchored', 1) on conflict do nothing",

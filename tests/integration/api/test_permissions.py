@@ -99,6 +99,7 @@ ROUTES = (
     Route("GET", "/v1/sessions/{session_id}/cdr", SESSION_READ),
     Route("POST", "/v1/sessions/{session_id}/decision", only(409), {"reason": "because"}),
     Route("GET", "/v1/log/head", ALL),
+    Route("POST", "/v1/log/head", OPERATOR),
     Route("GET", "/v1/log/entries", ALL),
     Route("GET", "/v1/log/entries/{log_index}", ALL, None, "/v1/log/entries/0"),
     Route("GET", "/v1/log/records", ALL),

@@ -42,6 +42,8 @@ class Services:
     """Session id to its OCPI 2.2.1 CDR with its tariff."""
     decide_review: Callable[[str, ReviewDecision, str], Awaitable[None]]
     """Bill a session in review: session id, decision, who decided; commits."""
+    sign_head: Callable[[], Awaitable[None]]
+    """Sign and publish a head over all that is durable."""
     anchor_now: Callable[[], Awaitable[int]]
     """Sign and anchor the newest head; return its size once it has its sequence number."""
     advance_clock: Callable[[float], Awaitable[datetime]]

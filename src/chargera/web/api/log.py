@@ -25,6 +25,15 @@ async def head(call: ApiCall) -> Response:
     return shown(await sessions.log_head(call.work))
 
 
+@router.post("/log/head", responses=answers(LogHeadView))
+async def sign_head(call: LongCall) -> Response:
+    """Sign a head over all that is durable now, without waiting for the next one that is due."""
+    call.caller.require(Action.ANCHORS_WRITE)
+    await call.services.sign_head()
+    async with call.services.database.work() as work:
+        return shown(await sessions.log_head(work))
+
+
 @router.get("/log/entries", responses=pages(LogEntryView))
 async def list_entries(
     call: ApiCall,
