@@ -258,10 +258,7 @@ class _RecordLine:
 
 def read_object(data: bytes) -> dict[str, Any]:
     """Return the object that canonical bytes stand for; Unreadable if they do not."""
-    try:
-        value = canonical.decode(data)
-    except RecursionError:
-        value = None
+    value = canonical.decode(data)
     if not isinstance(value, dict):
         raise Unreadable("not a JSON object")
     return value

@@ -294,7 +294,8 @@ class _Bills:
                 self._take_steps(check_session(receipt, self._trust), index, session_id)
         credited = [entry for entry in entries if entry.kind is EntryKind.CREDIT_CDR]
         self.counts.credits += len(credited)
-        if bills and credited and credited[-1].proof.index > bills[-1].proof.index:
+        stands = bills[-1].proof.index if bills else -1
+        if credited and credited[-1].proof.index > stands:
             fault = "a bill was taken back and nothing stands in its place"
             self._findings.differ("credits", fault, credited[-1].proof.index, session_id)
         elif bills:

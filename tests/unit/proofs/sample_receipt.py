@@ -107,7 +107,7 @@ class SampleLog:
     entries: list[tuple[Envelope, dict[str, Any], bytes]] = field(default_factory=list)
 
     def append(self, kind: EntryKind, record: dict[str, Any], *, of_station: bool = True) -> int:
-        salt = bytes([len(self.entries)]) * 32
+        salt = bytes([len(self.entries) % 256]) * 32
         sequence = sum(1 for e, _, _ in self.entries if e.station) + 1
         envelope = Envelope(
             kind,
