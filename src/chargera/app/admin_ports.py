@@ -162,10 +162,11 @@ class IdTokenStore(Protocol):
     ) -> list[IdTokenView]:
         """Return identifiers in order of their keys."""
 
-    async def erase(self, key: str) -> list[int]:
-        """Forget a person's identifier, and say which log entries lost record and salt.
+    async def erase(self, key: str) -> tuple[list[int], list[str]]:
+        """Forget a person's identifier; say which log entries lost record and salt, and where.
 
-        Raw frames, session rows and signed values that carry it lose it too. Raises Conflict
+        Raw frames, session rows and signed values that carry it lose it too. The stations are
+        those of its sessions: whoever remembers their state must load it anew. Raises Conflict
         while a session of it runs.
         """
 

@@ -63,9 +63,10 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """Which log entries lost their record and salt."""
+    """Which log entries lost their record and salt, and where its sessions were."""
 
     log_indexes: tuple[int, ...]
+    stations: tuple[str, ...]
 
 
 async def add_id_token(
@@ -150,10 +151,10 @@ async def erase_id_token(
     """
     caller.require(Action.ID_TOKENS_ERASE)
     known = await _known(work, id_token)
-    indexes = await work.id_tokens.erase(known.ref.key)
+    indexes, stations = await work.id_tokens.erase(known.ref.key)
     record = records.erasure_record(indexes, reason, caller.name, now)
     work.append(NewEntry(EntryKind.RECORD_ERASED, None, None, record, now))
-    return Erased(tuple(indexes))
+    return Erased(tuple(indexes), tuple(stations))
 
 
 async def _known(work: AdminWork, id_token: str) -> NewIdToken:

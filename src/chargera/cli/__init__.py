@@ -6,6 +6,7 @@ it, so that `chargera --help` is there at once.
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import typer
@@ -31,7 +32,7 @@ from chargera.cli import (
 from chargera.domain.errors import ChargEraError, Unreadable, exit_code
 
 USAGE = 2
-INTERRUPTED = 130
+REPORT = "report what is above, and what you did"
 
 app = typer.Typer(
     name="chargera",
@@ -87,11 +88,11 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code; errors are printed, never raised."""
+def run(arguments: Sequence[str], commands: typer.Typer = app) -> int:
+    """Run one of the commands and return its exit code; errors are printed, never raised."""
     as_json = "--json" in arguments
     try:
-        result = app(list(arguments), prog_name="chargera", standalone_mode=False)
+        result = commands(list(arguments), prog_name="chargera", standalone_mode=False)
     except ChargEraError as error:
         output.show_error(error, as_json)
         return exit_code(error)
@@ -101,6 +102,11 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read us has had enough; what is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception:
+        traceback.print_exc()
+        fault = ChargEraError("this failed for a reason that was not foreseen", remedy=REPORT)
+        output.show_error(fault, as_json)
+        return exit_code(fault)
     return result if isinstance(result, int) else 0
 
 

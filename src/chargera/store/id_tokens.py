@@ -91,8 +91,8 @@ class PostgresIdTokens:
             for row in rows
         ]
 
-    async def erase(self, key: str) -> list[int]:
-        """Forget a person's identifier, and say which log entries lost record and salt."""
+    async def erase(self, key: str) -> tuple[list[int], list[str]]:
+        """Forget a person's identifier; say which entries lost their record, and its stations."""
         values = {"key": key, **_needles(key)}
         await self._connection.execute("set local statement_timeout = 0")
         if await self._rows(
@@ -105,10 +105,16 @@ class PostgresIdTokens:
                 field="id_token",
                 remedy="stop it first, then erase",
             )
+        stations = await self._rows(
+            "select distinct station_id from charging_session where id_token_key = %(key)s"
+            " order by station_id",
+            values,
+        )
         erased = await self._rows(_ERASE_ENTRIES, values)
         for statement in _FORGET:
             await self._connection.execute(statement.encode(), values)
-        return sorted(row["log_index"] for row in erased)
+        indexes = sorted(row["log_index"] for row in erased)
+        return indexes, [row["station_id"] for row in stations]
 
     async def _rows(self, query: str, values: Mapping[str, Any]) -> list[DictRow]:
         async with self._connection.cursor(row_factory=dict_row) as cursor:

@@ -230,6 +230,8 @@ async def test_erase__nothing_of_the_person_is_left_and_the_log_still_verifies(
     assert [(entry,) for entry, _, _ in after[:-1]] == leaves
     erased = [n for n, (_, record, salt) in enumerate(after) if record is None and salt is None]
     assert answer["log_indexes"] == erased
+    assert answer["stations"] == ["CP-1"]
+    assert person.forgotten[-1] == "CP-1"  # the channel remembers it no longer than the database
     assert len(erased) >= 4  # added, commanded, authorised, started, signed
     for entry, record, salt in after:
         if record is not None:
@@ -253,6 +255,13 @@ async def test_erase__sessions_and_bills_stay_without_the_person(person: Api) ->
     # The card is now unknown.
     await person.say("CP-1", Authorize(IdTokenRef("SECRET-CARD", "ISO14443")))
     assert (await person.entries("authorize"))[-1]["status"] == "Invalid"
+
+
+async def test_erase__a_late_event_does_not_bring_it_back(person: Api) -> None:
+    await person.ok("operator", "POST", "/id-tokens/erase", {"id_token": "SECRET-CARD"})
+    await person.say("CP-1", person.event("tx-1", "Updated", 500, None))
+    rows = await person.rows("select distinct id_token_key from charging_session")
+    assert set(rows) == {("secret-card-2",), (None,)}
 
 
 async def test_erase__not_while_a_session_runs_and_only_what_is_known(person: Api) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import typer
@@ -135,6 +135,29 @@ def test_a_damaged_serve_file__is_unreadable(
     (tmp_path / "serve.json").write_text(content)
     assert cli.run(["log", "head", "--data-dir", str(tmp_path)]) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_what_was_not_foreseen__is_an_error_like_any_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    commands = typer.Typer()
+
+    @commands.command()
+    def divide(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+        raise ZeroDivisionError
+
+    assert cli.run(["--json"], commands) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out)["error"]["code"] == "error"
+    assert "ZeroDivisionError" in said.err
+
+
+def test_a_reader_that_has_had_enough__is_no_error() -> None:
+    program = f"{sys.executable} -c 'from chargera.cli import main; main()' openapi"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{program} | true"], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
 
 
 # Offline ---------------------------------------------------------------------------------------

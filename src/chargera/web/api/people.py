@@ -141,6 +141,7 @@ async def erase_id_token(call: ApiCall, body: EraseBody) -> Response:
         lambda: id_tokens.erase_id_token(
             call.work, call.caller, body.id_token, reason=body.reason, now=call.now
         ),
+        forget=lambda made: made.stations,
         status=200,
     )
 
