@@ -94,6 +94,19 @@ class LoadStation:
             for said in self.acknowledged:
                 await self._repeat(socket, said)
 
+    async def say_with_a_hole(self) -> str:
+        """Say a transaction whose second event got lost (2.x); return its id."""
+        transaction_id = f"{self.station_id}-hole"
+        self._register_wh += 1
+        metered = Metered(self._moment(), self._register_wh, self._register_wh, transaction_id)
+        self.transactions.append(metered)
+        async with self._connected() as socket:
+            await self._boot(socket)
+            for kind, seq_no in (("Started", 0), ("Ended", 2)):
+                message = self._say_2_0_1(metered, kind, seq_no, self._moment())
+                await self._call(socket, message.action, message.payload())
+        return transaction_id
+
     # On the line ------------------------------------------------------------------------------
 
     async def _visit(self) -> bool:

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from fractions import Fraction
 from random import Random
@@ -17,8 +18,9 @@ from chargera.proofs.tree import Frontier, leaf_hashes
 from tests.integration.durability.load import ID_TOKEN, Acknowledged, LoadStation
 from tests.server import ServerProcess
 
-STATIONS_OF_EACH_VERSION = 5
-LOAD_S = (0.2, 1.0)
+PAIRS = 5
+"""Stations of each version."""
+LOAD_S = (0.1, 0.6)
 """Least and most time under load before a kill."""
 HEAD_POLL_S = 0.02
 STALL_S = 0.3
@@ -63,12 +65,15 @@ class KillStyle(StrEnum):
 class Ordeal:
     """One data folder, its stations, and all that was ever acknowledged or published."""
 
-    def __init__(self, server: ServerProcess, random: Random) -> None:
+    def __init__(self, server: ServerProcess, random: Random, *, pairs: int = PAIRS) -> None:
         self.server = server
         self.stations: list[LoadStation] = []
         self.heads: dict[int, set[bytes]] = {}
         """Every checkpoint that anybody was served, by its size."""
+        self.seen_at: dict[int, datetime] = {}
+        """When the first head of a size was seen."""
         self._random = random
+        self._pairs = pairs
         self._is_up = False
 
     # The course of it --------------------------------------------------------------------------
@@ -180,7 +185,9 @@ class Ordeal:
                 await asyncio.sleep(HEAD_POLL_S)
 
     def _keep_head(self, note: bytes) -> None:
-        self.heads.setdefault(parse_checkpoint(note).size, set()).add(note)
+        size = parse_checkpoint(note).size
+        self.heads.setdefault(size, set()).add(note)
+        self.seen_at.setdefault(size, datetime.now(UTC))
 
     def _register(self) -> None:
         with self.server.client() as client:
@@ -192,7 +199,7 @@ class Ordeal:
 
             send("POST", "tariffs", TARIFF)
             send("POST", "id-tokens", {"id_token": ID_TOKEN, "type": "ISO14443"})
-            for number in range(2 * STATIONS_OF_EACH_VERSION):
+            for number in range(2 * self._pairs):
                 version = ("1.6", "2.0.1")[number % 2]
                 station_id = f"LOAD-{number:02}"
                 made = send("POST", "stations", _registration(station_id, version))
