@@ -93,6 +93,8 @@ class LiveStreams:
         stale = asyncio.Event()
         self._stale.add(stale)
         listener = asyncio.create_task(self._mark(wants, stale))
+        # It must listen before the first look, or what happens in between would go unseen.
+        await asyncio.sleep(0)
         try:
             async for event in self._events(look, stale, listener):
                 yield event

@@ -47,9 +47,17 @@ def test_a_single_value_is_drawn() -> None:
 
 def test_steps_hold_until_the_next_value() -> None:
     points = [Point(START + timedelta(seconds=10 * n), v) for n, v in enumerate((0, 100, 100))]
-    chart = draw_chart(points, "steps")
+    chart = draw_chart(points[:2], "steps", (START, points[2].at))
     assert chart is not None
-    assert corners(chart.trace) == [(0, 200), (500, 200), (500, 0), (1000, 0), (1000, 0)]
+    assert corners(chart.trace) == [(0, 200), (500, 200), (500, 0), (1000, 0)]
+
+
+def test_charts_of_one_window_stand_side_by_side() -> None:
+    window = (START, START + timedelta(seconds=100))
+    chart = draw_chart([Point(START + timedelta(seconds=50), 4)], "slopes", window)
+    assert chart is not None
+    assert chart.end == (500, 0)
+    assert chart.window == window
 
 
 def test_slopes_change_evenly() -> None:
@@ -80,6 +88,14 @@ def test_thinning_keeps_first_last_and_highest(points: list[Point]) -> None:
     assert kept[-1] == points[-1]
     assert max(p.value for p in kept) == max(p.value for p in points)
     assert [p.at for p in kept] == sorted({p.at for p in kept})
+
+
+def test_a_long_series_is_thinned_to_its_peaks() -> None:
+    points = [Point(START + timedelta(seconds=n), n % 7) for n in range(5000)]
+    kept = thin(points)
+    assert len(kept) <= POINTS_MAX + 2
+    assert sum(point.value == 6 for point in kept) >= POINTS_MAX // 2 - 1
+    assert kept[-1] == points[-1]
 
 
 def test_the_history_keeps_the_newest_samples() -> None:

@@ -49,6 +49,24 @@ async def test_a_client_gets_the_present_state_first() -> None:
     await stream.aclose()
 
 
+async def test_what_happens_during_the_first_look_is_not_missed() -> None:
+    feed = LocalFeed()
+    live = LiveStreams(feed, Pace(interval_s=0.01, idle_s=30.0, heartbeat_s=60.0))
+
+    class Hasty(Page):
+        async def look(self) -> Sequence[tuple[str, str]]:
+            shown = await super().look()
+            if self.looks == 1:
+                self.html = "<p>1</p>"
+                feed.publish(event())
+            return shown
+
+    stream = live.stream(anything, Hasty().look)
+    assert b"<p>0</p>" in await next_of(stream)
+    assert b"<p>1</p>" in await next_of(stream)
+    await stream.aclose()
+
+
 async def test_only_fragments_that_changed_are_sent() -> None:
     page, feed = Page(), LocalFeed()
     live = LiveStreams(feed, FAST)

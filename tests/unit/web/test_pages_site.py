@@ -155,7 +155,7 @@ async def test_visitors_see_what_goes_on_but_not_whose_it_is(
     sample: Sample, browser: httpx2.AsyncClient
 ) -> None:
     text = (await browser.get("/")).text
-    assert "7 cars are drawing" in text
+    assert "6 cars are drawing" in text
     assert "Erasmus-01" in text
     assert "/session/" not in text
     assert "Cost so far" not in text

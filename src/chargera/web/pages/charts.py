@@ -17,6 +17,9 @@ POINTS_MAX = 240
 Shape = Literal["steps", "slopes"]
 
 
+Window = tuple[datetime, datetime]
+
+
 class Point(NamedTuple):
     """A value at a time."""
 
@@ -35,6 +38,8 @@ class Chart:
     """Where the last value stands."""
     top: int
     """The value at the upper edge: a round number above every value."""
+    window: Window
+    """The times at the left and the right edge."""
 
     @property
     def middle(self) -> int:
@@ -42,22 +47,24 @@ class Chart:
         return self.top // 2
 
 
-def draw_chart(points: Sequence[Point], shape: Shape) -> Chart | None:
+def draw_chart(points: Sequence[Point], shape: Shape, window: Window | None = None) -> Chart | None:
     """Return the chart of a series in order of time; None if there is nothing to draw.
 
-    `steps`: a value holds until the next one. `slopes`: it changes evenly.
+    `steps`: a value holds until the next one. `slopes`: it changes evenly. `window` is
+    the time from edge to edge, which holds all points; without it, that of the points.
     """
     if not points:
         return None
-    first = points[0].at
-    span = max(points[-1].at - first, timedelta(seconds=1))
+    first, last = window or (points[0].at, points[-1].at)
+    span = max(last - first, timedelta(seconds=1))
     top = round_up(max(1, *(point.value for point in points)))
     corners = [_place(point, first, span, top) for point in thin(points)]
     if shape == "steps":
         corners = _steps(corners)
+        corners.append((round((last - first) / span * WIDTH), corners[-1][1]))
     trace = "M" + "L".join(f"{x} {y}" for x, y in corners)
     area = f"{trace}V{HEIGHT}H{corners[0][0]}Z"
-    return Chart(tuple(points), trace, area, corners[-1], top)
+    return Chart(tuple(points), trace, area, corners[-1], top, (first, last))
 
 
 def round_up(value: int) -> int:

@@ -65,12 +65,20 @@ async def gather_overview(site: Site, visit: Visit) -> Values:
     points = site.history.points()
     return {
         "overview": figures,
+        "drawing": _drawing(figures, today),
         "today": today,
         "power_chart": draw_chart(points, "slopes") if len(points) > 1 else None,
         "line": _line(visit.view, figures, today, stations, head, now),
         "shows_cost": any(row.cost_minor is not None for row in today.sessions),
         "power_most": max((row.power_w or 0 for row in today.sessions), default=0),
     }
+
+
+def _drawing(figures: Overview, today: Today) -> int:
+    """Return how many cars draw power; the parked ones are left out as far as all are known."""
+    if figures.sessions_charging > len(today.sessions):
+        return figures.sessions_charging
+    return sum(session.charging for session in today.sessions)
 
 
 def _line(

@@ -5,7 +5,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -38,6 +38,8 @@ FRAGMENTS = (
     Fragment("session-bill", "live/session_bill.html"),
     Fragment("session-proof", "live/session_proof.html"),
 )
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 CSV_COLUMNS = (
     "n",
@@ -156,7 +158,7 @@ def readings_csv(readings: Sequence[ReadingView]) -> str:
 
 def power_chart(readings: Sequence[ReadingView]) -> Chart | None:
     """Return the power over the session's time; what was reported holds until the next value."""
-    return draw_chart(_series(readings, "power_w"), "steps")
+    return draw_chart(_series(readings, "power_w"), "steps", _window(readings))
 
 
 def energy_chart(readings: Sequence[ReadingView]) -> Chart | None:
@@ -166,7 +168,7 @@ def energy_chart(readings: Sequence[ReadingView]) -> Chart | None:
         return None
     first = registers[0].value
     risen = [Point(at, max(value - first, 0)) for at, value in registers]
-    return draw_chart(risen, "slopes")
+    return draw_chart(risen, "slopes", _window(readings))
 
 
 def session_facts(view: View, session: SessionView) -> list[Fact]:
@@ -245,6 +247,12 @@ def _series(readings: Sequence[ReadingView], name: str) -> list[Point]:
         if value is not None:
             values[reading.at] = value
     return [Point(at, value) for at, value in values.items()]
+
+
+def _window(readings: Sequence[ReadingView]) -> tuple[datetime, datetime]:
+    """Return the time of the session by its readings, so that its charts stand side by side."""
+    times = [reading.at for reading in readings]
+    return min(times, default=EPOCH), max(times, default=EPOCH)
 
 
 def _phase(view: SessionView) -> str:

@@ -97,9 +97,7 @@ def require_own_origin(request: Request) -> None:
     origin = request.headers.get("origin")
     foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
     if foreign or request.headers.get("sec-fetch-site", "same-origin") not in OWN_SITES:
-        raise Refused(
-            "this form came from another site", remedy="open the page here and try again"
-        )
+        raise Refused("this form came from another site", remedy="open the page here and try again")
 
 
 def see_other(path: str) -> RedirectResponse:

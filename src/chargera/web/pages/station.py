@@ -25,7 +25,7 @@ from chargera.web.pages.site import Site, Visit, see_other
 
 STATIONS_A_PAGE = 60
 SESSIONS_SHOWN = 20
-MESSAGES_A_PAGE = 50
+MESSAGES_A_PAGE = 25
 COMMANDS_SHOWN = 10
 
 FRAGMENTS = (Fragment("station-head", "live/station_head.html"),)
