@@ -112,6 +112,7 @@ class CommandView:
     answer: str | None
     answered_at: datetime | None
     session_id: str | None
+    """The session that it started, or was to stop; None until that is known."""
 
 
 # Identifiers, tariffs, logins ------------------------------------------------------------------

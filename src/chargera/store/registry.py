@@ -395,7 +395,7 @@ def _command(row: DictRow) -> CommandView:
         accepted=answer.get("accepted"),
         answer=answer.get("answer"),
         answered_at=row["answered_at"],
-        session_id=row["session_id"],
+        session_id=row["session_id"] or row["request"].get("session_id"),
     )
 
 

@@ -93,7 +93,7 @@ async def test_remote_stop__names_the_stations_own_transaction(ready: Api) -> No
     session_id = await ready.charge("CP-1", "CARD", end=False)
     body = {"command": "remote-stop", "session_id": session_id}
     answer = await ready.ok("operator", "POST", PATH, body)
-    assert answer["accepted"] is True
+    assert (answer["accepted"], answer["session_id"]) == (True, session_id)
     assert [sent for _, sent in ready.channel.sent] == [RemoteStop("tx-1")]
 
 
