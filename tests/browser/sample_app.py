@@ -8,7 +8,7 @@ Sign in as `operator`, `driver`, `host` or `auditor` with the password `sample p
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from typing import Any
 from chargera.app.access import GuessLimiter, GuessLimits, Passwords
 from chargera.app.admin_ports import (
     EntryFilter,
+    NewIdToken,
     OpenTransaction,
     SessionFilter,
     StoredLogin,
@@ -42,7 +43,7 @@ from chargera.app.views import (
     Today,
 )
 from chargera.domain.errors import Conflict, NotFound
-from chargera.domain.messages import CommandAnswer, StationCommand
+from chargera.domain.messages import CommandAnswer, IdTokenRef, StationCommand
 from chargera.proofs.trust import Trust
 from chargera.web.live import Pace
 from chargera.web.pages import NetworkFacts, Pages, PageServices, create_pages
@@ -110,6 +111,7 @@ class SampleStore:
     logins_by_name: dict[str, StoredLogin] = field(default_factory=dict)
     visits: dict[bytes, StoredVisit] = field(default_factory=dict)
     sent: list[CommandView] = field(default_factory=list)
+    id_tokens: list[NewIdToken] = field(default_factory=list)
 
     def reaches(self, caller: Caller) -> bool:
         return caller.may(Action.SESSIONS_READ)
@@ -222,11 +224,20 @@ class SampleIdTokens(_Part):
     async def rows(self, caller: Caller, now: datetime, *, after: Any, limit: Any):
         return list(ID_TOKENS)
 
-    async def get(self, key: str) -> None:
-        return None
+    async def known(self, keys: Sequence[str]) -> dict[str, NewIdToken]:
+        rows = {row.id_token.casefold(): row for row in ID_TOKENS}
+        return {
+            key: NewIdToken(
+                IdTokenRef(rows[key].id_token, rows[key].id_token_type),
+                rows[key].status == "blocked",
+                rows[key].expires_at,
+            )
+            for key in keys
+            if key in rows
+        }
 
-    async def put(self, id_token: Any, now: datetime) -> None:
-        return None
+    async def put(self, id_tokens: Sequence[NewIdToken], now: datetime) -> None:
+        self.store.id_tokens += id_tokens
 
 
 class SampleTariffs(_Part):

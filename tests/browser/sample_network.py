@@ -317,7 +317,7 @@ class SampleSession:
     cdr: CdrView | None = None
     signed: int = 0
     id_token: str = "04A2B7C8D9"
-    tariff_id: str = "city-ac"
+    tariff_id: str | None = "city-ac"
 
 
 class SampleNetwork:
@@ -410,17 +410,17 @@ class SampleNetwork:
         return views
 
     def session_view(self, session: SampleSession, *, readable: bool) -> SessionView:
-        quoted = self.tariffs[session.tariff_id]
+        quoted = self.tariffs.get(session.tariff_id or "")
         return SessionView(
             session=session.row,
             time_zone="Europe/Amsterdam",
             id_token=session.id_token if readable else None,
             id_token_status="Accepted",
             stop_reason=None if session.live else "EVDisconnected",
-            tariff_id=quoted.tariff_id,
-            tariff_version=quoted.version,
-            tariff_digest=quoted.digest,
-            tariff_log_index=quoted.log_index,
+            tariff_id=quoted and quoted.tariff_id,
+            tariff_version=quoted and quoted.version,
+            tariff_digest=quoted and quoted.digest,
+            tariff_log_index=quoted and quoted.log_index,
             started_log_index=session.entries[0] if session.entries else None,
             ended_log_index=session.entries[-2] if len(session.entries) > 2 else None,
             received_at=session.row.started_at,
@@ -440,6 +440,7 @@ class SampleNetwork:
         )  # fmt: skip
 
     def receipt(self, session: SampleSession) -> bytes:
+        assert session.tariff_id is not None
         quoted = self.tariffs[session.tariff_id]
         indexes = sorted(
             [self.registered[session.row.station_id], quoted.log_index, *session.entries]
@@ -673,7 +674,7 @@ class SampleNetwork:
             net_minor=None, vat_minor=None, gross_minor=None, proof_level="L0", cdr_log_index=None,
             anomalies=anomalies, settlement=None,
         )  # fmt: skip
-        self.sessions[identity] = SampleSession(row, events, entries=[entry])
+        self.sessions[identity] = SampleSession(row, events, entries=[entry], tariff_id=None)
 
     def _anchor(self, note: bytes) -> AnchoredMessage:
         previous = hashlib.sha384(b"what stood on the topic before").digest()

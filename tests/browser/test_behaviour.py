@@ -56,8 +56,9 @@ def test_announcements_are_calm(looks_at: Look, sample_server: SampleServer) -> 
     looks.page.evaluate(
         """() => {
             window.said = [];
-            new MutationObserver(() => window.said.push(document.getElementById("announcer").textContent))
-                .observe(document.getElementById("announcer"), { childList: true });
+            const speaker = document.getElementById("announcer");
+            const note = () => window.said.push(speaker.textContent);
+            new MutationObserver(note).observe(speaker, { childList: true });
         }"""
     )
     sample = sample_server.sample

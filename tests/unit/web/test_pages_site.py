@@ -542,12 +542,16 @@ async def test_appearance_is_a_choice_that_stays(browser: httpx2.AsyncClient) ->
 
 
 async def test_id_tokens_are_registered_and_wrong_ones_explained(
-    browser: httpx2.AsyncClient,
+    sample: Sample, browser: httpx2.AsyncClient
 ) -> None:
     await sign_in(browser)
     csrf = await csrf_of(browser, "/id-tokens")
     good = {"csrf": csrf, "id_token": "04AABBCC", "id_token_type": "ISO14443", "login": ""}
     assert (await browser.post("/id-tokens", data=good)).status_code == 303
+    (added,) = sample.store.id_tokens
+    assert added.ref.value == "04AABBCC"
+    known = await browser.post("/id-tokens", data=good | {"id_token": "0419C3D2E1"})
+    assert "registered already" in known.text
     wrong = await browser.post("/id-tokens", data=good | {"id_token": "x" * 99})
     assert wrong.status_code == 422
     assert 'role="alert"' in wrong.text
@@ -567,6 +571,17 @@ async def test_blocking_an_unknown_id_token_is_not_found(browser: httpx2.AsyncCl
     csrf = await csrf_of(browser, "/id-tokens")
     answer = await browser.post("/id-tokens/block", data={"csrf": csrf, "id_token": "nobody"})
     assert answer.status_code == 404
+
+
+async def test_an_id_token_is_blocked_and_unblocked(
+    sample: Sample, browser: httpx2.AsyncClient
+) -> None:
+    await sign_in(browser)
+    csrf = await csrf_of(browser, "/id-tokens")
+    for id_token, blocked in (("04A2B7C8D9", "yes"), ("0419C3D2E1", "no")):
+        form = {"csrf": csrf, "id_token": id_token, "blocked": blocked}
+        assert (await browser.post("/id-tokens/block", data=form)).status_code == 303
+        assert sample.store.id_tokens[-1].blocked == (blocked == "yes")
 
 
 # Errors and streams ----------------------------------------------------------------------------

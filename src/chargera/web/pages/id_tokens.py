@@ -15,7 +15,7 @@ from chargera.app.id_tokens import (
     set_blocked,
 )
 from chargera.app.permissions import Action
-from chargera.domain.errors import InvalidInput, NotFound
+from chargera.domain.errors import Conflict, InvalidInput, NotFound
 from chargera.web.pages.site import Site, Visit, see_other
 
 ID_TOKENS_A_PAGE = 100
@@ -39,7 +39,7 @@ async def register_id_token(site: Site, request: Request) -> Response:
         )
         try:
             await add_id_token(visit.work, visit.viewer, wanted, now=site.services.clock.now())
-        except (InvalidInput, NotFound) as error:
+        except (InvalidInput, NotFound, Conflict) as error:
             return await _page(site, visit, None, fields, error.message, 422)
         await visit.work.commit()
     return see_other("/id-tokens")
