@@ -9,8 +9,8 @@ its own, so that it can be found again in the database.
 import asyncio
 import base64
 import contextlib
-import itertools
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -71,13 +71,15 @@ class LoadStation:
     random: Random
     acknowledged: list[Acknowledged] = field(default_factory=list)
     transactions: list[Metered] = field(default_factory=list)
+    waits_s: list[float] = field(default_factory=list)
+    """How long each acknowledgement took."""
     is_closing: bool = False
     """No new transaction is begun; the present one goes to its end."""
 
     def __post_init__(self) -> None:
         self._clock = datetime.now(UTC)
         self._register_wh = self.random.randrange(1_000_000)
-        self._messages = self._endless()
+        self._messages: Iterator[_Message] = iter(())
         self._next: _Message | None = None
 
     async def live(self) -> None:
@@ -147,14 +149,18 @@ class LoadStation:
         """Say the message that is next; False: there is none. It stays next until answered."""
         if self._next is None:
             self._next = next(self._messages, None)
+        if self._next is None and not self.is_closing:
+            self._messages = self._transaction()
+            self._next = next(self._messages)
         message = self._next
         if message is None:
             return False
-        payload, message_id = message.payload(), str(uuid.uuid4())
+        payload, message_id, began_s = message.payload(), str(uuid.uuid4()), time.monotonic()
         answer = await self._call(socket, message.action, payload, message_id)
         if message.action == "StartTransaction":
             self.transactions[-1].transaction_id = str(answer["transactionId"])
         row = (self.station_id, message.kind, message.at, message.register_wh)
+        self.waits_s.append(time.monotonic() - began_s)
         self.acknowledged.append(Acknowledged(message_id, message.action, payload, answer, row))
         self._next = None
         return True
@@ -175,25 +181,23 @@ class LoadStation:
 
     # What is metered --------------------------------------------------------------------------
 
-    def _endless(self) -> Iterator[_Message]:
-        for number in itertools.count(1):
-            if self.is_closing:
-                return
-            at, begin_wh = self._moment(), self._register_wh
-            metered = Metered(at, begin_wh, begin_wh)
-            self.transactions.append(metered)
-            say = self._say_1_6 if self.version == "1.6" else self._say_2_0_1
-            if self.version != "1.6":
-                metered.transaction_id = f"{self.station_id}-{number}"
-            yield say(metered, "Started", 0, at)
-            updates = self.random.randrange(1, 8)
-            for seq_no in range(1, updates + 1):
-                self._register_wh += self.random.randrange(1, 3000)
-                yield say(metered, "Updated", seq_no, self._moment())
+    def _transaction(self) -> Iterator[_Message]:
+        """Yield the messages of one more transaction."""
+        at, begin_wh = self._moment(), self._register_wh
+        metered = Metered(at, begin_wh, begin_wh)
+        self.transactions.append(metered)
+        say = self._say_1_6 if self.version == "1.6" else self._say_2_0_1
+        if self.version != "1.6":
+            metered.transaction_id = f"{self.station_id}-{len(self.transactions)}"
+        yield say(metered, "Started", 0, at)
+        updates = self.random.randrange(1, 8)
+        for seq_no in range(1, updates + 1):
             self._register_wh += self.random.randrange(1, 3000)
-            metered.meter_stop_wh = self._register_wh
-            yield say(metered, "Ended", updates + 1, self._moment())
-            self._register_wh += self.random.randrange(5)
+            yield say(metered, "Updated", seq_no, self._moment())
+        self._register_wh += self.random.randrange(1, 3000)
+        metered.meter_stop_wh = self._register_wh
+        yield say(metered, "Ended", updates + 1, self._moment())
+        self._register_wh += self.random.randrange(5)
 
     def _moment(self) -> str:
         """Return a time of its own for each message: now, or a little after the last one."""

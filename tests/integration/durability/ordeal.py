@@ -74,14 +74,14 @@ class Ordeal:
         """When the first head of a size was seen."""
         self._random = random
         self._pairs = pairs
-        self._is_up = False
+        self._is_up = server.is_running
 
     # The course of it --------------------------------------------------------------------------
 
     async def prepare(self) -> None:
         """Start the server for the first time and register the stations."""
         await self.start()
-        await asyncio.to_thread(self._register)
+        await asyncio.to_thread(self.register)
 
     async def run(self, styles: Iterable[KillStyle]) -> None:
         """Put the server under load, and kill and restart it once for each style."""
@@ -189,7 +189,8 @@ class Ordeal:
         self.heads.setdefault(size, set()).add(note)
         self.seen_at.setdefault(size, datetime.now(UTC))
 
-    def _register(self) -> None:
+    def register(self) -> None:
+        """Register stations, their tariff and their token."""
         with self.server.client() as client:
 
             def send(method: str, path: str, body: object) -> dict[str, str]:
