@@ -161,6 +161,10 @@ def model_of(field: Any) -> type[BaseModel]:
     return model
 
 
+SETTING_TYPES = {"string": "text", "number": "number", "integer": "integer", "boolean": "true or false"}
+"""Types of JSON schema in words."""
+
+
 def value_of(schema: Mapping[str, Any]) -> str:
     """Return what values a setting may have."""
     kinds = [s for s in schema.get("anyOf", [schema]) if s.get("type") != "null"]
@@ -175,7 +179,7 @@ def value_of(schema: Mapping[str, Any]) -> str:
         bounds.append(f"`{only['pattern']}`")
     if only.get("format") == "password":
         bounds.append("secret")
-    kind = {"string": "text", "number": "number", "integer": "integer"}[only["type"]]
+    kind = SETTING_TYPES[only["type"]]
     return ", ".join([kind, *bounds])
 
 
@@ -195,6 +199,7 @@ def metrics() -> Iterator[str]:
         logins_refused=lambda: 0,
         listeners=lambda: 0,
         loop_failures=dict,
+        checks=dict,
     )
     names = {d.name.removeprefix("chargera_") for d in described}
     require_words("metric", names, METRIC_NOTES)

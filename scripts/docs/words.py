@@ -37,6 +37,8 @@ PREVENTS = {
     "channel.heartbeat_interval_s": "Stations that are believed to be there long after they left.",
     "channel.ping_interval_s": "Half-open sockets: a silent one is given up before twice this"
     " time.",
+    "http.secure_cookies": "Login cookies sent in the clear. Set it behind a proxy that serves"
+    " TLS; without TLS nobody could sign in.",
     "stripe.api_base": "Nothing yet.",
 }
 
@@ -52,6 +54,11 @@ METRIC_NOTES = {
     "station_logins_refused": "guessing, or a station with an old password",
     "loop_failures": "above 0: a part restarts; readiness names it",
     "stations_connected": "falls at once: network or certificate",
+    "check_ok": "0: `/readyz` names the fault of that check",
+    "ocpp_sockets_accepted": "rises fast: stations that flap, or a flood",
+    "ocpp_throttled": "a station speaks faster than `channel.messages_per_s`",
+    "ocpp_calls_failed": "answered InternalError; the message is kept for review",
+    "ocpp_calls_sent_away": "the database did not answer: stations send again",
     "log_entries": "entries that are committed",
     "log_published": "behind `log_entries` for long: the signer refuses",
     "log_lag_seconds": "promise P2: at most twice the checkpoint interval",

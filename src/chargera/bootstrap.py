@@ -9,11 +9,10 @@ import asyncio
 import json
 import logging
 import os
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,6 +47,7 @@ from chargera.ledger.embedded_topic import EmbeddedTopic
 from chargera.ocpp.certificates import local_authority, server_context
 from chargera.ocpp.limits import ChannelLimits
 from chargera.ocpp.server import OcppServer
+from chargera.process import HttpServer, Loops, listen, write_private
 from chargera.proofs import records
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.ocpi import encode_json
@@ -73,10 +73,10 @@ TICK_S = 0.25
 """Wall time between two looks at what is due; the network's clock decides what is."""
 BILL_POLL_S = 0.5
 SILENCE_POLL_S = 60.0
+PAGE_SAMPLE_S = 2.0
 CLOCK_SAVE_S = 1.0
 CLOCK_LEAD_S = 3.0
 """Wall time by which what is saved of an accelerated clock is ahead of it."""
-RESTART_PAUSE_S = 1.0
 HTTP_BACKLOG = 1024
 HTTP_GRACE_S = 3
 
@@ -99,18 +99,12 @@ class ServeOptions:
     manual_clock: bool = False
     clock_rate: float = 1.0
     host: str = "127.0.0.1"
+    http_host: str | None = None
+    """Where pages and REST are served, if elsewhere than stations are."""
     simulated: bool = False
     """Stations and drivers are software, and pages say so."""
     acknowledge_before_commit: bool = False
     """Breaks durability, for the harness that must notice; never set by a command."""
-
-
-@dataclass(slots=True)
-class LoopCounters:
-    """How often each background loop failed; it is restarted, and health shows the last fault."""
-
-    failures: dict[str, int] = field(default_factory=dict)
-    faults: dict[str, str] = field(default_factory=dict)
 
 
 class Server:
@@ -122,7 +116,7 @@ class Server:
         self.settings = settings
         self.entropy = SystemEntropy()
         self.feed = LocalFeed()
-        self.loops = LoopCounters()
+        self.loops = Loops()
         self.passwords = Passwords()
         self.operator_password: str | None = None
         """The first operator's password, at the first start only."""
@@ -161,10 +155,13 @@ class Server:
         await self._open_log()
         await self._open_anchoring()
         await self._open_channel()
-        self._loop("ticks", self._tick_for_ever)
-        self._loop("billing", self._bill_for_ever)
-        self._loop("silence", self._close_silent_for_ever)
-        self._loop("clock", self._save_clock_for_ever)
+        for name, step, pause_s in (
+            ("ticks", self._tick, TICK_S),
+            ("billing", self._bill_all, BILL_POLL_S),
+            ("silence", self._close_silent, SILENCE_POLL_S),
+            ("clock", self._save_clock_ahead, CLOCK_SAVE_S),
+        ):
+            await self._stack.enter_async_context(self.loops.running(name, step, pause_s))
         await self._open_http()
         self._write_serve_file()
 
@@ -323,9 +320,10 @@ class Server:
         return server_context(files.certificate_path, files.key_path)
 
     async def _open_http(self) -> None:
-        listener = _listen(self.options.host, self.options.http_port)
+        host = self.options.http_host or self.options.host
+        listener = listen(host, self.options.http_port)
         port = listener.getsockname()[1]
-        self.http_url = f"http://{self.options.host}:{port}"
+        self.http_url = f"http://{host}:{port}"
         pages = create_pages(self._page_services())
         app = Starlette(
             routes=[
@@ -334,8 +332,9 @@ class Server:
                 Mount("/", pages.app),
             ]
         )
-        self._loop("pages", pages.run)
-        server = _HttpServer(
+        sampling = self.loops.running("pages", pages.sample, PAGE_SAMPLE_S)
+        await self._stack.enter_async_context(sampling)
+        server = HttpServer(
             uvicorn.Config(
                 app,
                 log_config=None,
@@ -364,7 +363,7 @@ class Server:
     def _write_serve_file(self) -> None:
         path = self.options.data_dir / SERVE_FILE
         document = {"api_key": self.api_key, "http": self.http_url, "pid": os.getpid()}
-        _write_private(path, json.dumps(document))
+        write_private(path, json.dumps(document))
         self._stack.callback(path.unlink, missing_ok=True)
 
     # What is asked for --------------------------------------------------------------------------
@@ -446,12 +445,24 @@ class Server:
         return await telemetry.readiness(
             [
                 telemetry.HealthCheck("database", self._database_fault),
-                telemetry.HealthCheck("log", _reporting(lambda: self.sequencer.health.reason)),
-                telemetry.HealthCheck("anchor", _reporting(lambda: self.anchoring.health.reason)),
-                telemetry.HealthCheck("channel", _reporting(self._channel_fault)),
-                telemetry.HealthCheck("loops", _reporting(self._loops_fault)),
+                *(
+                    telemetry.HealthCheck(name, _reporting(reason))
+                    for name, reason in self._reasons().items()
+                ),
             ]
         )
+
+    def _reasons(self) -> dict[str, Callable[[], str | None]]:
+        """The checks that ask nobody: what is wrong, by name."""
+        return {
+            "log": lambda: self.sequencer.health.reason,
+            "anchor": lambda: self.anchoring.health.reason,
+            "channel": self._channel_fault,
+            "loops": self._loops_fault,
+        }
+
+    def _checks(self) -> dict[str, float]:
+        return {name: float(reason() is None) for name, reason in self._reasons().items()}
 
     async def _database_fault(self) -> str | None:
         try:
@@ -536,14 +547,14 @@ class Server:
             decide_review=self.decide_review,
             tlog_proof=self.tlog_proof,
             trust=self.trust,
-            secure_cookies=False,
+            secure_cookies=self.settings.http.secure_cookies,
         )
 
     def _secret(self, name: str) -> bytes:
         """A key of this installation that never leaves it, made at the first start."""
         path = self.options.data_dir / name
         if not path.exists():
-            _write_private(path, self.entropy.bytes(32).hex())
+            write_private(path, self.entropy.bytes(32).hex())
         return bytes.fromhex(path.read_text())
 
     def _warn_of_guessing(self, station_id: str, address: str) -> None:
@@ -558,36 +569,10 @@ class Server:
             logins_refused=lambda: self.access.refused,
             listeners=lambda: self.feed.listeners,
             loop_failures=lambda: self.loops.failures,
+            checks=self._checks,
         )
 
     # Loops -------------------------------------------------------------------------------------
-
-    def _loop(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
-        """Run `body` until the server stops; if it fails, say so and start it again."""
-
-        async def keep_running() -> None:
-            while True:
-                try:
-                    await body()
-                except Exception as error:
-                    _log.exception("loop %s failed", name)
-                    self.loops.failures[name] = self.loops.failures.get(name, 0) + 1
-                    self.loops.faults[name] = f"{type(error).__name__}: {error}"
-                    await asyncio.sleep(RESTART_PAUSE_S)
-
-        task = asyncio.create_task(keep_running(), name=name)
-
-        async def stop() -> None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-        self._stack.push_async_callback(stop)
-
-    async def _tick_for_ever(self) -> None:
-        while True:
-            await self._tick()
-            self.loops.faults.pop("ticks", None)
-            await asyncio.sleep(TICK_S)
 
     async def _tick(self, *, settle: bool = False) -> None:
         """Do what is due by the network's clock; with `settle` also what that makes due."""
@@ -596,12 +581,6 @@ class Server:
                 await self._bill_all()
             await self.sequencer.tick()
             await self.anchoring.tick()
-
-    async def _bill_for_ever(self) -> None:
-        while True:
-            await self._bill_all()
-            self.loops.faults.pop("billing", None)
-            await asyncio.sleep(BILL_POLL_S)
 
     async def _bill_all(self) -> None:
         while True:
@@ -613,22 +592,17 @@ class Server:
             if not told:
                 return
 
-    async def _close_silent_for_ever(self) -> None:
-        while True:
-            async with self.database.work() as work:
-                told = await self.billing.close_silent(
-                    work, self.clock.now(), clock_is_manual=self.clock.manual
-                )
-                await work.commit()
-            for event in told:
-                self.feed.publish(event)
-            self.loops.faults.pop("silence", None)
-            await asyncio.sleep(SILENCE_POLL_S)
+    async def _close_silent(self) -> None:
+        async with self.database.work() as work:
+            told = await self.billing.close_silent(
+                work, self.clock.now(), clock_is_manual=self.clock.manual
+            )
+            await work.commit()
+        for event in told:
+            self.feed.publish(event)
 
-    async def _save_clock_for_ever(self) -> None:
-        while True:
-            self._save_clock(CLOCK_LEAD_S)
-            await asyncio.sleep(CLOCK_SAVE_S)
+    async def _save_clock_ahead(self) -> None:
+        self._save_clock(CLOCK_LEAD_S)
 
     def _save_clock(self, lead_s: float = 0.0) -> None:
         """Save where the next start begins: where a manual clock stands, later than others were.
@@ -639,25 +613,12 @@ class Server:
         clock = self.clock
         ahead_s = lead_s * clock.rate if clock.rate > 1 and not clock.manual else 0.0
         document = json.dumps({"now": records.time_text(clock.now() + timedelta(seconds=ahead_s))})
-        _write_private(self.options.data_dir / CLOCK_FILE, document)
+        write_private(self.options.data_dir / CLOCK_FILE, document)
 
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight, leave no process behind."""
         self._save_clock()
         await self._stack.aclose()
-
-
-class _HttpServer(uvicorn.Server):
-    """uvicorn without its own signal handlers: signals are the command's."""
-
-    def install_signal_handlers(self) -> None:
-        """Leave signals alone."""
-
-    def capture_signals(self) -> Any:
-        """Leave signals alone."""
-        from contextlib import nullcontext
-
-        return nullcontext()
 
 
 @asynccontextmanager
@@ -669,21 +630,6 @@ async def running(options: ServeOptions, settings: Settings) -> AsyncIterator[Se
         yield server
     finally:
         await server.stop()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise Refused(
-            f"cannot listen on {host}:{port}: {error}",
-            field="http_port",
-            remedy="choose another port, or 0 for any free one",
-        ) from error
-    return listener
 
 
 def _reporting(reason: Callable[[], str | None]) -> Callable[[], Awaitable[str | None]]:
@@ -699,12 +645,3 @@ def _saved_clock(data_dir: Path) -> datetime | None:
         return records.time_value(document["now"], field="now")
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replace a file that only we may read; a reader sees the old one or the new one whole."""
-    beside = path.with_name(path.name + ".new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    beside.replace(path)

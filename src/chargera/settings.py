@@ -86,6 +86,14 @@ class ChannelSettings(_Section):
     ping_interval_s: float = Field(default=30, gt=0, description="silence before a ping")
 
 
+class HttpSettings(_Section):
+    """Pages and REST."""
+
+    secure_cookies: bool = Field(
+        default=False, description="pages are reached over TLS: cookies are never sent without"
+    )
+
+
 class StripeSettings(_Section):
     """The card rail; nothing uses it yet."""
 
@@ -100,6 +108,7 @@ class Settings(_Section):
     ledger: LedgerSettings = LedgerSettings()
     log: LogSettings = LogSettings()
     channel: ChannelSettings = ChannelSettings()
+    http: HttpSettings = HttpSettings()
     stripe: StripeSettings = StripeSettings()
 
     @property

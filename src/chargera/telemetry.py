@@ -167,6 +167,7 @@ def server_metrics(
     logins_refused: Callable[[], int],
     listeners: Callable[[], int],
     loop_failures: Callable[[], Mapping[str, float]],
+    checks: Callable[[], Mapping[str, float]],
 ) -> list[Description]:
     """Return the metrics of a server; `docs/reference/metrics.md` explains each."""
     counters: list[tuple[str, str, Callable[[], float | Mapping[str, float]], str | None]] = [
@@ -176,6 +177,10 @@ def server_metrics(
         ("ocpp_deviations", "Served calls that break a schema", lambda: channel.deviations, None),
         ("ocpp_disconnects", "Ended sockets by reason", lambda: channel.disconnects, "reason"),
         ("ocpp_commands", "Commands to stations", lambda: channel.commands, "outcome"),
+        ("ocpp_sockets_accepted", "Sockets accepted", lambda: channel.sockets_accepted, None),
+        ("ocpp_throttled", "Sockets not read for a while", lambda: channel.throttled, None),
+        ("ocpp_calls_failed", "Calls that failed alone", lambda: channel.calls_failed, None),
+        ("ocpp_calls_sent_away", "Calls left unanswered", lambda: channel.calls_sent_away, None),
         ("ocpp_batches_failed", "Commits that failed", lambda: channel.batches_failed, None),
         ("password_hashes", "Password hashes computed", password_hashes, None),
         ("station_logins_refused", "Stations that were not let in", logins_refused, None),
@@ -197,6 +202,9 @@ def server_metrics(
             for n, h, v, label in counters
         ),
         *(MetricDescription(f"chargera_{n}", "gauge", h, v) for n, h, v in gauges),
+        MetricDescription(
+            "chargera_check_ok", "gauge", "Readiness check: 1 passes, 0 fails", checks, "check"
+        ),
         HistogramDescription(
             "chargera_ocpp_commit_seconds",
             "Duration of a group commit",

@@ -41,6 +41,9 @@ def serve(
         Path | None, typer.Option("--tls-key", help="The certificate's key.")
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    http_host: Annotated[
+        str | None, typer.Option("--http-host", help="Address for pages and REST, if another.")
+    ] = None,
     clock: Annotated[
         Literal["system", "manual"],
         typer.Option("--clock", help="manual: it moves by `clock advance` alone."),
@@ -71,6 +74,7 @@ def serve(
         manual_clock=clock == "manual",
         clock_rate=clock_rate,
         host=host,
+        http_host=http_host,
     )
     configured = settings.load(data_dir, os.environ)
     asyncio.run(until_stopped(lambda stop: _serve(options, configured, stop)))

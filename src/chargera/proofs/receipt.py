@@ -493,7 +493,8 @@ def _check_anchor(case: _Case) -> _Finding:
             return StepStatus.FAILED, f"topic {anchor.topic_id} or its payer is not trusted"
     return StepStatus.OK, (
         f"message {anchor.sequence_number} of topic {anchor.topic_id},"
-        f" consensus time {anchor.consensus_timestamp}, running hash recomputed"
+        f" consensus time {anchor.consensus_timestamp}, running hash recomputed;"
+        " whether the topic has it, a mirror says"
     )
 
 
@@ -535,7 +536,7 @@ def _check_old_checkpoint(case: _Case) -> _Finding:
         return StepStatus.OK, "it is the same head"
     return StepStatus.PENDING, (
         f"heads of {old.size} and {case.head.size} entries: whether one extends the other takes"
-        " the log's tiles; use a tlog client or `chargera audit`"
+        " the log's tiles; use a tlog client on the mirrored log"
     )
 
 
