@@ -16,6 +16,7 @@ from chargera.proofs.checkpoint import parse_checkpoint
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.receipt import Receipt, ReceiptEntry, ReceiptVerdict
 from chargera.proofs.records import events_digest, time_value
+from chargera.proofs.steps import StepStatus
 from chargera.web.catalogue import Texts
 from chargera.web.pages.facts import Fact, TextBlock, exact
 from chargera.web.pages.formats import Formats
@@ -76,9 +77,12 @@ class ProofLine:
     stops: tuple[Stop, ...]
 
     @property
-    def holds(self) -> bool:
-        """No stop failed."""
-        return all(stop.status != "failed" for stop in self.stops)
+    def outcome(self) -> str:
+        """The whole line in a word: holds, fails or waits."""
+        statuses = {stop.status for stop in self.stops}
+        if StepStatus.FAILED in statuses:
+            return "fails"
+        return "waits" if StepStatus.PENDING in statuses else "holds"
 
 
 @dataclass(frozen=True, slots=True)
