@@ -91,6 +91,8 @@ class BillingOutcome:
     """None: that of the bill, which stands."""
     bill: Bill | None
     cdr_entry: int | None
+    tariff: QuotedTariff | None = None
+    """What the bill was priced by."""
 
 
 @dataclass(slots=True)
@@ -265,7 +267,8 @@ class _Run:
             self._set_aside(case)
             return False
         self._log_findings(case, judgement)
-        if judgement.bill is None or not _differs(case.current, judgement):
+        decided = case.correction is None and _was_decided(case.current)
+        if judgement.bill is None or decided or not _differs(case.current, judgement):
             self._leave(case, judgement.anomalies, judgement.proof_level)
         else:
             self._bill(case, facts, judgement, judgement.bill)
@@ -314,6 +317,7 @@ class _Run:
                 judgement.proof_level,
                 bill,
                 place,
+                case.tariff,
             )
         )
 
@@ -465,6 +469,11 @@ def cdr_record(
         "time_zone": session.time_zone,
         "transaction_id": transaction.transaction_id,
     }
+
+
+def _was_decided(current: CurrentCdr | None) -> bool:
+    """Say whether the bill that stands is a person's decision: only a person changes that."""
+    return current is not None and current.record["correction"] is not None
 
 
 def correction_record(correction: Correction | None) -> records.Record | None:

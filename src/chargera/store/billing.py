@@ -86,6 +86,8 @@ class BillingStore:
                 "vat_minor": outcome.bill.vat_minor if outcome.bill else None,
                 "gross_minor": outcome.bill.gross_minor if outcome.bill else None,
                 "currency": outcome.bill.currency if outcome.bill else None,
+                "tariff_id": outcome.tariff.tariff_id if outcome.tariff else None,
+                "tariff_version": outcome.tariff.version if outcome.tariff else None,
                 "cdr_log_index": None
                 if outcome.cdr_entry is None
                 else first_log_index + outcome.cdr_entry,
@@ -99,10 +101,13 @@ class BillingStore:
             " vat_minor = coalesce(r.vat_minor, s.vat_minor),"
             " gross_minor = coalesce(r.gross_minor, s.gross_minor),"
             " currency = coalesce(r.currency, s.currency),"
+            " tariff_id = coalesce(r.tariff_id, s.tariff_id),"
+            " tariff_version = coalesce(r.tariff_version, s.tariff_version),"
             " cdr_log_index = coalesce(r.cdr_log_index, s.cdr_log_index), bill_after = null"
             " from json_to_recordset(%s::json) as r(session_id text, state text,"
             " anomalies text[], proof_level text, net_minor bigint, vat_minor bigint,"
-            " gross_minor bigint, currency text, cdr_log_index bigint)"
+            " gross_minor bigint, currency text, tariff_id text, tariff_version int,"
+            " cdr_log_index bigint)"
             " where s.session_id = r.session_id",
             [orjson.dumps(rows).decode()],
         )

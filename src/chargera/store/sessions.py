@@ -168,7 +168,7 @@ class PostgresSessions:
 def _session_row(row: DictRow) -> SessionRow:
     begin, end = row["meter_start_wh"], row["register_wh"]
     energy_wh = row["billed_wh"]  # a person's decision may have corrected the registers
-    if energy_wh is None and begin is not None and end is not None:
+    if energy_wh is None and begin is not None and end is not None and begin <= end:
         energy_wh = end - begin
     return SessionRow(
         session_id=row["session_id"],

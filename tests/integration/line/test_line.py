@@ -355,3 +355,20 @@ async def test_session_in_review__a_person_decides__receipt_says_so(line: Line) 
     assert (session["state"], session["gross_minor"]) == ("billed", 73)
     verdict = verify_receipt(await line.receipt(session_id), trust_of_key(line.vkey))
     assert verdict.failed_step is None, verdict
+
+
+async def test_late_start_after_a_persons_decision__the_decision_stands(line: Line) -> None:
+    line.clock.advance(7200)
+    await line.say(OcppVersion.V2_0_1, event(E, "tx", 60, 5000, seq_no=3, numbered=True))
+    [session] = await line.sessions()
+    decision = ReviewDecision("paper log", meter_start_wh=3000, started_at=START, tariff_id="T1")
+    async with line.database.work() as work:
+        await line.billing.decide_review(
+            work, str(session["session_id"]), decision, decided_by="ada"
+        )
+        await work.commit()
+    await line.say(OcppVersion.V2_0_1, event(S, "tx", 0, 1000, seq_no=0, numbered=True))
+    await line.bill()
+    [session] = await line.sessions()
+    assert (session["state"], session["gross_minor"]) == ("billed", 73)
+    assert (await line.kinds()).count("credit_cdr") == 0
