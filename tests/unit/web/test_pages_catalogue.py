@@ -51,6 +51,7 @@ VOCABULARIES: dict[str, list[str]] = {
     "price_if": ["from_hour", "to_hour", "from_date", "to_date"],
     "price_unit": list(Dimension),
     "proof_level": list(ProofLevel),
+    "proof_meaning": list(ProofLevel),
     "proof_why": list(ICONS),
     "role": list(Role),
     "session.heading": [*SessionState, "parked"],

@@ -1,5 +1,6 @@
 """Every page over a sample network: who sees what, what a form needs, what the headers say."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
@@ -676,3 +677,28 @@ async def test_json_twins_are_where_the_pages_say(browser: httpx2.AsyncClient) -
 def test_the_sample_is_the_same_in_every_run(sample: Sample) -> None:
     receipt = sample.network.receipt(billed(sample))
     assert json.loads(receipt)["session_id"] == billed(sample).row.session_id
+
+
+async def test_sampling_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    made = await make_sample()
+    working = made.pages.site.services.database
+
+    class Away:
+        def work(self) -> None:
+            object.__setattr__(made.pages.site.services, "database", working)
+            raise Unavailable("the database does not answer")
+
+    object.__setattr__(made.pages.site.services, "database", Away())
+    sampling = asyncio.create_task(made.pages.run(interval_s=0.01))
+    await asyncio.sleep(0.1)
+    sampling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sampling
+    assert caplog.text.count("could not be sampled") == 1
+    assert made.pages.site.history.points()[-1].value > 0
+
+
+async def test_a_list_of_stations_goes_on_after_the_last_one(browser: httpx2.AsyncClient) -> None:
+    stations = (await browser.get("/stations?after=Museum-01")).text
+    assert "Windmill-01" in stations
+    assert "Amstel-01" not in stations

@@ -24,7 +24,7 @@ from chargera.web.pages.power_history import PowerHistory
 from chargera.web.pages.services import NetworkFacts, PageServices
 from chargera.web.pages.site import Site, route
 from chargera.web.pages.streams import Streams
-from chargera.web.pages.verify import Verification
+from chargera.web.pages.verify import check_receipt, show_verify
 
 __all__ = ["NetworkFacts", "PageServices", "Pages", "create_pages"]
 
@@ -41,14 +41,14 @@ class Pages:
     live: LiveStreams
     site: Site
 
-    async def run(self) -> None:
+    async def run(self, interval_s: float = SAMPLE_INTERVAL_S) -> None:
         """Sample the network's power for the first page, until cancelled."""
         while True:
             try:
                 await self.sample()
             except (ChargEraError, OSError):
                 _log.warning("the network's power could not be sampled", exc_info=True)
-            await asyncio.sleep(SAMPLE_INTERVAL_S)
+            await asyncio.sleep(interval_s)
 
     async def sample(self) -> None:
         """Take one sample."""
@@ -69,7 +69,7 @@ def create_pages(services: PageServices, pace: Pace | None = None) -> Pages:
     live = LiveStreams(services.feed, pace)
     errors = ErrorPages(site)
     app = Starlette(
-        routes=_routes(site, Streams(live), Verification()),
+        routes=_routes(site, Streams(live)),
         exception_handlers={
             ChargEraError: errors.refused,
             HTTPException: errors.routing,
@@ -79,7 +79,7 @@ def create_pages(services: PageServices, pace: Pace | None = None) -> Pages:
     return Pages(app, live, site)
 
 
-def _routes(site: Site, streams: Streams, verification: Verification) -> list[Route]:
+def _routes(site: Site, streams: Streams) -> list[Route]:
     """Return every address of a page."""
     at = partial(route, site)
     return [
@@ -101,8 +101,8 @@ def _routes(site: Site, streams: Streams, verification: Verification) -> list[Ro
         at("/log", log.show_log),
         at("/log/entry", log.find_entry),
         at("/log/entry/{index}", log.show_one_entry),
-        at("/verify", verification.show),
-        at("/verify", verification.check, "POST"),
+        at("/verify", show_verify),
+        at("/verify", check_receipt, "POST"),
         at("/login", gate.show_login),
         at("/login", gate.sign_in, "POST"),
         at("/logout", gate.leave, "POST"),

@@ -14,6 +14,8 @@ HEIGHT = 200
 POINTS_MAX = 240
 """More points than a screen can tell apart are thinned out; first, last and highest stay."""
 
+ROWS_MAX = 1000
+
 Shape = Literal["steps", "slopes"]
 
 
@@ -29,7 +31,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What a template draws: `points` are those of the table, all of them."""
+    """What a template draws; `points` are all of the series."""
 
     points: tuple[Point, ...]
     trace: str
@@ -40,6 +42,11 @@ class Chart:
     """The value at the upper edge: a round number above every value."""
     window: Window
     """The times at the left and the right edge."""
+
+    @property
+    def rows(self) -> Sequence[Point]:
+        """The points of the table beside the chart: all of them, or a selection of very many."""
+        return thin(self.points, ROWS_MAX)
 
     @property
     def middle(self) -> int:

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from chargera.app.views import SessionView
-from chargera.domain.proof_level import ProofLevel
 from chargera.proofs.checkpoint import parse_checkpoint
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.receipt import Receipt, ReceiptEntry, ReceiptVerdict
@@ -101,8 +100,7 @@ class ProofWords:
             parts = data.parts(key)
             step = steps.get(STEP_OF_STOP.get(key, ""))
             if step is None:
-                level = ProofLevel(receipt.cdr.record["proof_level"])
-                detail = self.texts("proof_detail.reported", level=level, meaning=level.meaning)
+                detail = self._reported(receipt.cdr.record["proof_level"])
                 stops.append(Stop(key, "reported", detail, *parts))
             else:
                 stops.append(Stop(key, step.status, step.detail, *parts))
@@ -120,11 +118,7 @@ class ProofWords:
             )
         else:
             signed = Stop("signed_value", "not_asked", t("proof_detail.not_signed"))
-        detail = t(
-            "proof_detail.reported",
-            level=row.proof_level,
-            meaning=ProofLevel(row.proof_level).meaning,
-        )
+        detail = self._reported(row.proof_level)
         waiting = {
             "readings": "waits_bill",
             "bill": "waits_bill",
@@ -135,6 +129,11 @@ class ProofWords:
         }
         pending = [Stop(key, "pending", t(f"proof_detail.{why}")) for key, why in waiting.items()]
         return ProofLine(False, (Stop("meter", "reported", detail, tuple(meter)), signed, *pending))
+
+    def _reported(self, level: str) -> Markup:
+        """Say how much speaks for what the meter reported."""
+        meaning = self.texts(f"proof_meaning.{level}")
+        return self.texts("proof_detail.reported", level=level, meaning=meaning)
 
 
 _Parts = tuple[tuple[Fact, ...], tuple[TextBlock, ...], str | None, str | Markup]

@@ -1,6 +1,5 @@
 """One charging session: live while it runs, afterwards its bill and its proof, step by step."""
 
-import asyncio
 import csv
 import io
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from chargera.app.registry import show_station
 from chargera.app.sessions import is_link_key, list_sessions, show_session
 from chargera.app.views import ReadingView, SessionView, as_json, session_json
 from chargera.domain.errors import Conflict, NotFound, Refused
-from chargera.proofs.receipt import parse_receipt, verify_receipt
+from chargera.proofs.receipt import parse_receipt
 from chargera.proofs.records import time_text
 from chargera.web.live import Fragment
 from chargera.web.pages.bill import bill_of
@@ -233,9 +232,7 @@ async def _proof(site: Site, visit: Visit, view: SessionView, receipt: bytes | N
             visit.work, visit.viewer, view.session.station_id, site.services.is_connected
         )
         return words.of_running(view, station.station.signs_meter_values)
-    trust = await site.services.trust()
-    # A long session has many readings and proofs to hash: not on the event loop.
-    verdict = await asyncio.to_thread(verify_receipt, receipt, trust)
+    verdict = await site.judge.judge(receipt, await site.services.trust())
     return words.of_receipt(parse_receipt(receipt), verdict)
 
 

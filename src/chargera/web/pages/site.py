@@ -15,6 +15,7 @@ from chargera.app.permissions import Caller
 from chargera.domain.errors import Refused
 from chargera.web.assets import Assets
 from chargera.web.auth import CSRF_FIELD, identify, require_form_value
+from chargera.web.pages.judge import ReceiptJudge
 from chargera.web.pages.power_history import PowerHistory
 from chargera.web.pages.rendering import Renderer, Values, View
 from chargera.web.pages.services import PageServices
@@ -46,6 +47,7 @@ class Site:
     services: PageServices
     assets: Assets
     history: PowerHistory
+    judge: ReceiptJudge = field(default_factory=ReceiptJudge)
     renderer: Renderer = field(init=False)
 
     def __post_init__(self) -> None:

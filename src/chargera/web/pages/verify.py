@@ -1,6 +1,5 @@
 """Verifying a receipt in the browser: the same function as the command line, run on this server."""
 
-import asyncio
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -9,17 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chargera.domain.errors import InvalidInput
-from chargera.proofs.receipt import (
-    RECEIPT_BYTES_MAX,
-    ReceiptVerdict,
-    parse_receipt,
-    verify_receipt,
-)
+from chargera.proofs.receipt import RECEIPT_BYTES_MAX, ReceiptVerdict, parse_receipt
 from chargera.proofs.steps import Step
 from chargera.web.pages.site import Site, Visit
-
-AT_ONCE = 2
-"""Verifications that run at the same time: they take the processor."""
 
 OUTCOMES = {0: "valid", 1: "invalid", 2: "unreadable", 3: "undetermined"}
 """By exit code of `chargera verify`."""
@@ -34,30 +25,20 @@ class ShownVerdict:
     session_id: str | None
 
 
-class Verification:
-    """Runs verifications off the event loop, a few at a time."""
+async def show_verify(site: Site, request: Request) -> Response:
+    """Answer `GET /verify`."""
+    async with site.visit(request) as visit:
+        return site.page(visit, "verify.html", "verify", {"verdict": None})
 
-    def __init__(self) -> None:
-        """Start idle."""
-        self._slots = asyncio.Semaphore(AT_ONCE)
 
-    async def show(self, site: Site, request: Request) -> Response:
-        """Answer `GET /verify`."""
-        async with site.visit(request) as visit:
-            return site.page(visit, "verify.html", "verify", {"verdict": None})
-
-    async def check(self, site: Site, request: Request) -> Response:
-        """Answer `POST /verify`: no login and no form value, since nothing changes by it."""
-        async with site.visit(request) as visit:
-            pass
-        receipt = await _receipt(request, visit)
-        trust = await site.services.trust()
-        async with self._slots:
-            verdict = await asyncio.to_thread(verify_receipt, receipt, trust)
-        shown = ShownVerdict(
-            OUTCOMES[verdict.exit_code], verdict.steps, _session_id(receipt, verdict)
-        )
-        return site.page(visit, "verify.html", "verify", {"verdict": shown})
+async def check_receipt(site: Site, request: Request) -> Response:
+    """Answer `POST /verify`: no login and no form value, since nothing changes by it."""
+    async with site.visit(request) as visit:
+        pass
+    receipt = await _receipt(request, visit)
+    verdict = await site.judge.judge(receipt, await site.services.trust())
+    shown = ShownVerdict(OUTCOMES[verdict.exit_code], verdict.steps, _session_id(receipt, verdict))
+    return site.page(visit, "verify.html", "verify", {"verdict": shown})
 
 
 async def _receipt(request: Request, visit: Visit) -> bytes:
