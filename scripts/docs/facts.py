@@ -161,7 +161,12 @@ def model_of(field: Any) -> type[BaseModel]:
     return model
 
 
-SETTING_TYPES = {"string": "text", "number": "number", "integer": "integer", "boolean": "true or false"}
+SETTING_TYPES = {
+    "string": "text",
+    "number": "number",
+    "integer": "integer",
+    "boolean": "true or false",
+}
 """Types of JSON schema in words."""
 
 

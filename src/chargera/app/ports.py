@@ -138,7 +138,7 @@ class MessageRow:
 
 @dataclass(frozen=True, slots=True)
 class SignedValueRow:
-    """A signed meter value that belongs to a session, byte for byte; `n` is its order of arrival."""
+    """A signed meter value of a session, byte for byte; `n` is its order of arrival."""
 
     session_id: str
     n: int

@@ -1,1 +1,1 @@
-"""What a stranger can check with this alone: notes, trees, receipts, meter signatures, OCPI documents."""
+"""What a stranger can check alone: notes, trees, receipts, signed values, OCPI documents."""
