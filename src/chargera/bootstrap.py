@@ -23,7 +23,7 @@ from starlette.routing import Mount
 
 from chargera import __version__, telemetry
 from chargera import settings as configuration
-from chargera.app import logins
+from chargera.app import logins, sessions
 from chargera.app.access import GuessLimiter, GuessLimits, Passwords, StationAccess
 from chargera.app.billing import Billing, ReviewDecision
 from chargera.app.cdr_export import cdr_document
@@ -424,6 +424,11 @@ class Server:
             await self.billing.decide_review(work, session_id, decision, decided_by=decided_by)
             await work.commit()
         self.feed.publish(LiveEvent("session", session_id))
+
+    def session_url(self, session_id: str) -> str:
+        """Return the unguessable link of a session's page: whoever has it needs no login."""
+        key = sessions.link_key(self._link_secret(), session_id)
+        return f"{self.http_url}/session/{session_id}?key={key}"
 
     async def trust_document(self) -> dict[str, Any]:
         """Return this network's trust file."""

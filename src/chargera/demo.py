@@ -281,7 +281,7 @@ class _Demo:
         first = (await self._wait("a session to begin", lambda: fresh("charging")))[-1]
         self._say(
             f"\n1. A driver plugs in at {first['station_id']} (OCPP {first['ocpp_version']}):"
-            f" {self._server.http_url}/session/{first['session_id']}"
+            f" {self._server.session_url(first['session_id'])}"
         )
 
         async def billed_first() -> list[dict[str, Any]]:
