@@ -427,7 +427,7 @@ class Server:
 
     def session_url(self, session_id: str) -> str:
         """Return the unguessable link of a session's page: whoever has it needs no login."""
-        key = sessions.link_key(self._link_secret(), session_id)
+        key = sessions.link_key(self._secret("link.key"), session_id)
         return f"{self.http_url}/session/{session_id}?key={key}"
 
     async def trust_document(self) -> dict[str, Any]:
