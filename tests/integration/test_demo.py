@@ -11,8 +11,6 @@ import pytest
 from tests.integration.store.embedded import is_gone
 from tests.server import COMMAND, data_folder
 
-pytestmark = pytest.mark.xdist_group("demo")  # one demonstration for all of them
-
 
 def chargera(*arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -18,12 +18,13 @@ from chargera.proofs.tree import Frontier, leaf_hashes
 from tests.integration.durability.load import ID_TOKEN, Acknowledged, LoadStation
 from tests.server import ServerProcess
 
-PAIRS = 5
+PAIRS = 3
 """Stations of each version."""
 LOAD_S = (0.1, 0.6)
 """Least and most time under load before a kill."""
 HEAD_POLL_S = 0.02
-STALL_S = 0.3
+STALL_S = 0.5
+"""How long a stalled database is given to bring about a false acknowledgement."""
 PATIENCE_S = 30.0
 
 # Heads and anchors come in every quarter of a second: the network's time runs fast.
@@ -65,7 +66,14 @@ class KillStyle(StrEnum):
 class Ordeal:
     """One data folder, its stations, and all that was ever acknowledged or published."""
 
-    def __init__(self, server: ServerProcess, random: Random, *, pairs: int = PAIRS) -> None:
+    def __init__(
+        self,
+        server: ServerProcess,
+        random: Random,
+        *,
+        pairs: int = PAIRS,
+        stall_s: float = STALL_S,
+    ) -> None:
         self.server = server
         self.stations: list[LoadStation] = []
         self.heads: dict[int, set[bytes]] = {}
@@ -74,6 +82,7 @@ class Ordeal:
         """When the first head of a size was seen."""
         self._random = random
         self._pairs = pairs
+        self._stall_s = stall_s
         self._is_up = server.is_running
 
     # The course of it --------------------------------------------------------------------------
@@ -109,7 +118,7 @@ class Ordeal:
     async def load(self) -> AsyncIterator[None]:
         """Within the block stations speak and heads are collected; then the stations finish."""
         async with asyncio.TaskGroup() as tasks:
-            watch = tasks.create_task(self._watch_heads())
+            watch = tasks.create_task(self.watch_heads())
             for station in self.stations:
                 station.is_closing = False
             lives = [tasks.create_task(station.live()) for station in self.stations]
@@ -155,8 +164,9 @@ class Ordeal:
                     server.database() as connection,
                     connection.transaction(),
                 ):
+                    await self._under_load()
                     connection.execute("lock table ocpp_message in share mode")
-                    await asyncio.sleep(STALL_S)
+                    await self._acknowledged_after(time.monotonic(), self._stall_s)
                     await asyncio.to_thread(kill)
             case KillStyle.FROZEN:
                 with server.frozen_database():
@@ -169,12 +179,26 @@ class Ordeal:
                 await asyncio.to_thread(kill)
         assert not server.is_running
 
+    async def _under_load(self) -> None:
+        """Return once every station has been answered since now."""
+        since_s = time.monotonic()
+        async with asyncio.timeout(PATIENCE_S):
+            while not all(s.asked_s and s.asked_s[-1] > since_s for s in self.stations):
+                await asyncio.sleep(0.01)
+
+    async def _acknowledged_after(self, since_s: float, patience_s: float) -> None:
+        """Return once a message that was sent after `since_s` is acknowledged, or in vain."""
+        while time.monotonic() < since_s + patience_s:
+            if any(s.asked_s and s.asked_s[-1] > since_s for s in self.stations):
+                return
+            await asyncio.sleep(0.01)
+
     def address(self) -> str | None:
         """Return where stations connect; None while the server is down."""
         return str(self.server.ready["ocpp"]) if self._is_up else None
 
-    async def _watch_heads(self) -> None:
-        """Collect every head that is served."""
+    async def watch_heads(self) -> None:
+        """Collect every head that is served, until cancelled."""
         async with httpx2.AsyncClient(trust_env=False, timeout=5) as client:
             while True:
                 if self._is_up:
@@ -249,8 +273,7 @@ class Ordeal:
         served = self.server.fetch("/log/checkpoint")
         self._keep_head(served)
         assert parse_checkpoint(served).size >= newest, "an older head is served"
-        for (note,) in self.server.query("select note from checkpoint"):
-            self._keep_head(bytes(note))
+        self._keep_stored_heads()
         heads = dict(self.heads)  # more are published meanwhile
         entries = self.server.query("select entry from log_entry order by log_index")
         hashes = leaf_hashes(bytes(entry) for (entry,) in entries)
@@ -261,6 +284,10 @@ class Ordeal:
             (note,) = heads[size]
             tree = tree.extended(hashes[tree.size : size])
             assert tree.root() == parse_checkpoint(note).root_hash, f"another root of {size}"
+
+    def _keep_stored_heads(self) -> None:
+        for (note,) in self.server.query("select note from checkpoint"):
+            self._keep_head(bytes(note))
 
     def check_bills(self) -> None:
         """One session and one bill for each transaction, of exactly the energy metered."""
@@ -288,6 +315,7 @@ class Ordeal:
         messages = [bytes(m) for (m,) in self.server.query("select message from topic_message")]
         sizes = [parse_checkpoint(message).size for message in messages]
         assert len(sizes) == len(set(sizes)), "a head was anchored twice"
+        self._keep_stored_heads()  # those that were signed since the log was checked
         assert all({m} == self.heads[size] for m, size in zip(messages, sizes, strict=True))
 
     def state_of_bills(self) -> list[list[tuple[object, ...]]]:
