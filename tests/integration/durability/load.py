@@ -27,6 +27,10 @@ RECONNECT_S = 0.05
 REPEATS_MAX = 6
 
 
+class LostError(AssertionError):
+    """Something that was acknowledged is not there, or not any more what it was."""
+
+
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
     """A transaction message with the answer that it got; `row` finds it in the database."""
@@ -167,7 +171,8 @@ class LoadStation:
 
     async def _repeat(self, socket: ClientConnection, said: Acknowledged) -> None:
         answer = await self._call(socket, said.action, said.payload)
-        assert answer == said.answer, f"{said.action} {said.payload}: {answer} != {said.answer}"
+        if answer != said.answer:
+            raise LostError(f"{said.action} {said.payload}: {answer} instead of {said.answer}")
 
     async def _call(
         self, socket: ClientConnection, action: str, payload: Any, message_id: str | None = None

@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from tests.integration.durability.ordeal import CLOCK_RATE, SETTINGS, KillStyle, LostError, Ordeal
+from tests.integration.durability.load import LostError
+from tests.integration.durability.ordeal import CLOCK_RATE, SETTINGS, KillStyle, Ordeal
 from tests.server import ServerProcess, data_folder
 
 STYLES = (*[KillStyle.RUNNING] * 4, KillStyle.STALLED, KillStyle.FROZEN, KillStyle.STARTING)
@@ -20,7 +21,10 @@ def folder() -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     "kills",
-    [10, pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(1200)])],
+    [
+        pytest.param(10, marks=pytest.mark.timeout(300)),
+        pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
+    ],
 )
 async def test_kills_at_random_moments__nothing_acknowledged_is_lost_or_billed_twice(
     folder: Path, kills: int
@@ -47,7 +51,7 @@ async def test_kills_at_random_moments__nothing_acknowledged_is_lost_or_billed_t
 async def test_acknowledgement_before_commit__the_same_harness_finds_the_loss(folder: Path) -> None:
     server = ServerProcess(folder, settings=SETTINGS, acknowledge_before_commit=True)
     try:
-        ordeal = Ordeal(server, Random(3))
+        ordeal = Ordeal(server, Random(3), stall_s=20)
         await ordeal.prepare()
         with pytest.raises(ExceptionGroup) as caught:
             await ordeal.run([KillStyle.STALLED])

@@ -55,7 +55,7 @@ def lines_of(folder: Path, name: str) -> list[Any]:
     "size",
     [
         Size(stations=40, sessions_a_station=26),
-        pytest.param(Size(100, 102), marks=[pytest.mark.long, pytest.mark.timeout(1200)]),
+        pytest.param(Size(100, 102), marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
     ],
     ids=lambda size: str(size.stations * size.sessions_a_station),
 )
