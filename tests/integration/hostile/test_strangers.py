@@ -17,8 +17,6 @@ from tests.integration.durability.load import LoadStation
 from tests.integration.durability.ordeal import Ordeal
 from tests.server import ServerProcess, data_folder
 
-pytestmark = pytest.mark.xdist_group("strangers")  # one server for all of them
-
 GUESSES = 1000
 AT_ONCE = 50
 MEMORY_MAX = 50 * 2**20

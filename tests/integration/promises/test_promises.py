@@ -23,8 +23,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tests.integration.durability.ordeal import Ordeal
 from tests.server import COMMAND, ServerProcess, data_folder
 
-pytestmark = pytest.mark.xdist_group("promises")  # one server for all of them
-
 CHECKPOINT_S = 2
 ANCHOR_S = 4
 SLACK = timedelta(seconds=4)
