@@ -64,6 +64,7 @@ class Looks:
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Sign in").click()
         self.page.locator("details.account").wait_for()
+        self.page.wait_for_load_state()  # now the page's script listens
 
     def axe(self) -> list[str]:
         """Return what axe-core finds, one line a finding."""

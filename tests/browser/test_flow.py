@@ -114,7 +114,7 @@ def test_from_the_login_to_a_verified_receipt_by_keyboard(
     page.keyboard.press("Enter")
     expect(page.locator("details.account")).to_be_visible()
 
-    session_path = demo.wait_for(r"plugs in at \S+ \(OCPP 1\.6\): http://[^/]+(/session/\S+)")
+    session_path = demo.wait_for(r"plugs in at \S+ \(OCPP \S+\): http://[^/]+(/session/[\w-]+)")
     watch_session(looks, keys, session_path)
     receipt = follow_proof(looks, keys, tmp_path)
     verify_everywhere(looks, keys, demo, receipt, tmp_path)
