@@ -71,7 +71,11 @@ async def cdr_document(work: CdrWork, session_id: str) -> dict[str, object]:
     if case is None:
         raise NotFound(f"there is no session {session_id}", field="session_id")
     if case.current is None or case.tariff is None:
-        raise Conflict(f"session {session_id} has no bill", field="session_id")
+        raise Conflict(
+            f"session {session_id} has no bill yet",
+            field="session_id",
+            remedy="a session is billed within seconds of its end, unless it is in review",
+        )
     record = case.current.record
     judgement = judge(_as_billed(case, record))
     assert judgement.bill is not None, "what was billed can be billed again"

@@ -360,6 +360,10 @@ class AnchorView:
     running_hash: str | None
     """Base64, as a mirror node shows it."""
     anchored_at: datetime | None
+    payer_account_id: str | None = None
+    running_hash_version: int | None = None
+    message: str | None = None
+    """Base64; with the members above all that a mirror's row has, for `verify --anchors`."""
 
 
 @dataclass(frozen=True, slots=True)

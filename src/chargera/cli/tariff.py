@@ -10,6 +10,7 @@ from chargera.cli.client import Server
 from chargera.cli.files import read_bytes
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, noun
 from chargera.cli.output import show, table
+from chargera.domain.errors import Unreadable
 
 app = noun("tariff", "Prices: OCPI 2.2.1 tariffs.")
 
@@ -57,6 +58,11 @@ def price(
 ) -> None:
     """Price a CDR or a session by a tariff; needs no server."""
     from chargera.proofs import ocpi
+
+    if (cdr is None) == (session is None):
+        raise Unreadable(
+            "give a CDR or a session", remedy="give exactly one of --cdr and --session"
+        )
 
     def document(path: Path | None) -> Any:
         return None if path is None else ocpi.parse_json(read_bytes(path))

@@ -10,7 +10,7 @@ import typer
 from chargera.cli.files import read_bytes
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from chargera.cli.output import show
-from chargera.domain.errors import ChargEraError, InvalidInput, Undetermined, Unreadable
+from chargera.domain.errors import ChargEraError, Undetermined, Unreadable
 
 if TYPE_CHECKING:
     from chargera.proofs.receipt import MirrorAnswer
@@ -49,14 +49,14 @@ def verify(
     from chargera.proofs.receipt import verify_receipt
 
     if trust is not None and log_key is not None:
-        raise InvalidInput(
+        raise Unreadable(
             "--trust and --log-key exclude each other", field="log_key", remedy="give one of them"
         )
     data = read_bytes(file, DOCUMENT_BYTES_MAX + 1)
     verdict = verify_receipt(
         data,
         _trust(trust, log_key),
-        old_checkpoint=None if old_checkpoint is None else read_bytes(old_checkpoint),
+        old_checkpoint=None if old_checkpoint is None else _checkpoint(old_checkpoint),
         mirrors=None if anchors is None else _mirrors(anchors, data),
     )
     document = verdict.as_dict()
@@ -109,6 +109,22 @@ def _trust(path: Path | None, log_key: str | None) -> "Trust | None":
     return None if path is None else read_trust(path)
 
 
+def _checkpoint(path: Path) -> bytes:
+    """Return a kept head. Raises Unreadable for a file that is none."""
+    from chargera.proofs.checkpoint import parse_checkpoint
+
+    data = read_bytes(path)
+    try:
+        parse_checkpoint(data)
+    except ChargEraError as error:
+        raise Unreadable(
+            f"{path} is no checkpoint: {error.message}",
+            field="old_checkpoint",
+            remedy="give a file that was saved from /log/checkpoint",
+        ) from error
+    return data
+
+
 def _mirrors(sources: Sequence[str], receipt: bytes) -> "list[MirrorAnswer]":
     return [
         _ask(source.removeprefix(MIRROR), receipt)
@@ -144,7 +160,11 @@ def _ask(url: str, receipt: bytes) -> "MirrorAnswer":
 
 
 def _saved(path: Path) -> "MirrorAnswer":
-    """Read messages that a mirror once answered with: a page, or a list of pages or rows."""
+    """Read messages that a mirror once answered with: a page, or a list of pages or rows.
+
+    The output of `anchor list --json` is such a list; rows of it that wait for their place on
+    the topic are no messages yet.
+    """
     from chargera.proofs.anchor import parse_mirror_page, parse_mirror_row
     from chargera.proofs.receipt import MirrorAnswer
 
@@ -153,13 +173,20 @@ def _saved(path: Path) -> "MirrorAnswer":
     for part in document if isinstance(document, list) else [document]:
         if isinstance(part, dict) and "messages" in part:
             found += parse_mirror_page(part)[0]
-        else:
+        elif not _waits(part):
             found.append(parse_mirror_row(part))
     return MirrorAnswer(str(path), found)
+
+
+def _waits(row: object) -> bool:
+    """Tell whether a row of `anchor list` is of a head that is not on the topic yet."""
+    return isinstance(row, dict) and "tree_size" in row and row.get("sequence_number") is None
 
 
 def _json(path: Path) -> Any:
     try:
         return json.loads(read_bytes(path, DOCUMENT_BYTES_MAX))
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{path} is not JSON: {error}", field="file") from error
+        raise Unreadable(
+            f"{path} is not JSON: {error}", field="file", remedy="save it again from its source"
+        ) from error

@@ -186,4 +186,7 @@ def _anchor(row: DictRow) -> AnchorView:
         consensus_timestamp=message.get("consensus_timestamp", row["consensus_timestamp"]),
         running_hash=message.get("running_hash"),
         anchored_at=row["anchored_at"],
+        payer_account_id=message.get("payer_account_id"),
+        running_hash_version=message.get("running_hash_version"),
+        message=message.get("message"),
     )

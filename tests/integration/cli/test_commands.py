@@ -229,7 +229,10 @@ def test_the_line__from_a_station_to_a_receipt_that_verifies(
     assert {s["step"]: s["status"] for s in steps}["anchor_on_topic"] == "ok"
     page = tmp_path / "messages.json"
     page.write_bytes(server.fetch(f"/api/v1/topics/{anchored['topic_id']}/messages"))
-    for source in (page, _rows_alone(page, tmp_path)):
+    listed = tmp_path / "anchors.json"
+    waiting = {"tree_size": 10**6, "state": "pending", "sequence_number": None}
+    listed.write_text(json.dumps([waiting, *run.json("anchor", "list")]))
+    for source in (page, _rows_alone(page, tmp_path), listed):
         assert run.json("verify", receipt, "--trust", deployment, "--anchors", source)["valid"]
     key = json.loads(deployment.read_text())["log"]["vkeys"][0]
     assert run.json("verify", receipt, "--log-key", key)["valid"] is True
@@ -239,9 +242,13 @@ def test_the_line__from_a_station_to_a_receipt_that_verifies(
     )
     assert silent["failed_step"] is None
     run("verify", receipt, "--trust", deployment, "--old-checkpoint", _head(server, tmp_path))
+    none = run.json("verify", receipt, "--trust", deployment, "--old-checkpoint", page, code=2)
+    assert none["error"]["field"] == "old_checkpoint"
+    run("verify", receipt, "--trust", deployment, "--log-key", key, code=2)
 
     priced = run.json("tariff", "price", tariff_file, "--cdr", cdr)
     assert priced["gross_minor"] == row["gross_minor"]
+    run("tariff", "price", tariff_file, code=2)
     assert parse_json(cdr.read_bytes())["tariffs"]
 
 

@@ -190,7 +190,7 @@ def test_tariff_price__a_session(tmp_path: Path, capsys: pytest.CaptureFixture[s
     ("tariff", "session", "code", "field"),
     [
         ("{", None, 2, None),
-        (TARIFF, None, 1, None),
+        (TARIFF, None, 2, None),
         (TARIFF | {"min_price": 1}, {}, 1, "min_price"),
         (TARIFF, {"started_at": "x"}, 1, "started_at"),
     ],
@@ -242,11 +242,12 @@ def test_verify__what_is_no_receipt_fails_by_form(
     [
         (["--trust", "broken"], 2),
         (["--trust", "none"], 2),
-        (["--trust", "broken", "--log-key", "x"], 1),
+        (["--trust", "broken", "--log-key", "x"], 2),
         (["--log-key", "x"], 2),
         (["--anchors", "broken"], 2),
         (["--anchors", "page"], 2),
         (["--old-checkpoint", "none"], 2),
+        (["--old-checkpoint", "page"], 2),
     ],
 )
 def test_verify__trust_and_sources_that_cannot_be_read(
