@@ -1,0 +1,81 @@
+"""The trust file: what is believed, and what is no trust file."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chargera.domain.errors import Unreadable
+from chargera.proofs.trust import TrustedTopic, parse_trust, trust_document, trust_of_key
+from tests.unit.proofs.sample_receipt import ORIGIN, TOPIC, log_verifier
+
+
+def document() -> dict[str, Any]:
+    return trust_document(
+        network="embedded",
+        operator_id="NL*C4E",
+        origin=ORIGIN,
+        vkeys=[str(log_verifier())],
+        topics=[TOPIC, TrustedTopic("0.0.7", "0.0.8", 100)],
+    )
+
+
+def test_parse_trust__what_the_server_writes__is_read() -> None:
+    trust = parse_trust(document())
+    assert (trust.origin, trust.operator_id) == (ORIGIN, "NL*C4E")
+    assert trust.log_keys == (log_verifier(),)
+    assert trust.topic_of("0.0.1001", 5) == TOPIC
+    assert trust.topic_of("0.0.7", 99) is None
+    assert trust.topic_of("0.0.7", 100) is not None
+    assert trust.topic_of("0.0.9", 100) is None
+
+
+def test_parse_trust__topics_unknown__none_is_trusted() -> None:
+    trust = parse_trust({**document(), "topics": None})
+    assert trust.topic_of("0.0.1001", 5) is None
+
+
+def test_trust_of_key__says_nothing_of_topics() -> None:
+    trust = trust_of_key(f" {log_verifier()}\n")
+    assert (trust.topics, trust.operator_id) == (None, None)
+    assert trust.topic_of("0.0.1001", 5) is None
+    with pytest.raises(Unreadable) as caught:
+        trust_of_key("no key")
+    assert caught.value.field == "log_key"
+
+
+FAULTS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "format": lambda d: d.update(format="chargera.trust/2"),
+    "missing": lambda d: d.pop("attesters"),
+    "more": lambda d: d.update(more=1),
+    "log": lambda d: d.update(log=None),
+    "no keys": lambda d: d["log"].update(vkeys=[]),
+    "key type": lambda d: d["log"].update(vkeys=[7]),
+    "key": lambda d: d["log"].update(vkeys=["x"]),
+    "key of another log": lambda d: d["log"].update(origin="log.other/1"),
+    "operator": lambda d: d.update(operator_id=7),
+    "topics": lambda d: d.update(topics={}),
+    "topic": lambda d: d["topics"].append({"id": "0.0.1"}),
+    "topic type": lambda d: d["topics"].append(1),
+    "topic id": lambda d: d["topics"][0].update(id="one"),
+    "topic id type": lambda d: d["topics"][0].update(id=1),
+    "payer": lambda d: d["topics"][0].update(payer=""),
+    "from_size": lambda d: d["topics"][0].update(from_size=-1),
+    "from_size type": lambda d: d["topics"][0].update(from_size=True),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_parse_trust__not_of_the_form__unreadable(fault: str) -> None:
+    changed = document()
+    FAULTS[fault](changed)
+    with pytest.raises(Unreadable) as caught:
+        parse_trust(changed)
+    assert caught.value.field
+    assert "again" in caught.value.remedy
+
+
+def test_parse_trust__no_object__unreadable() -> None:
+    for value in (None, [], "x", {}):
+        with pytest.raises(Unreadable):
+            parse_trust(value)
