@@ -487,3 +487,14 @@ def test_verify__readings_that_were_not_billed__named() -> None:
     it = sample()
     it.events = events()[:2]
     assert verify_receipt(it.document(), trust()).failed_step == "readings"
+
+
+def test_verify__meter_key_on_a_curve_that_cannot_be_checked__undetermined() -> None:
+    # SubjectPublicKeyInfo of a curve that no library here has (secp192k1).
+    key = (
+        "3046301006072a8648ce3d020106052b8104001f033200"
+        "04db4ff10ec057e9ae26b07d0280b7f4341da5d1b1eae06c7d9b2f2f6d9c5628a7844163d015be86344082aa88d95e2f9d"
+    )
+    verdict = relogged(replace_record(EntryKind.STATION_REGISTERED, meter_key=key))
+    assert steps(verdict)["bill"] is StepStatus.PENDING
+    assert verdict.exit_code == 3
