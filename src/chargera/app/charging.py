@@ -22,10 +22,16 @@ from chargera.app.ports import (
     StationState,
     Wanted,
 )
-from chargera.domain.belonging import UNNUMBERED
+from chargera.domain.belonging import UNNUMBERED, running_at
 from chargera.domain.errors import NotFound
-from chargera.domain.messages import Answer, Authorize, TransactionEvent, storable
-from chargera.domain.transaction import Transaction
+from chargera.domain.messages import (
+    Answer,
+    Authorize,
+    StatusNotification,
+    TransactionEvent,
+    storable,
+)
+from chargera.domain.transaction import Transaction, standing_time
 
 NUMBERS_AT_ONCE = 32
 CLOSED_KEPT = 4
@@ -122,6 +128,8 @@ class Charging:
                 _want(wanted, station_id, state, message)
             elif isinstance(message, Authorize):
                 wanted.id_tokens.add(message.id_token.key)
+            elif isinstance(message, StatusNotification) and message.charging is not None:
+                _want_running(wanted, call, state, message)
         if starts > len(self._numbers):
             wanted.numbers = max(starts, NUMBERS_AT_ONCE)
         if not wanted:
@@ -178,6 +186,24 @@ def _want(
         wanted.transactions.add((station_id, None, event.at))
     elif state is None or _lacks(state, storable(number), event.at):
         wanted.transactions.add((station_id, storable(number), event.at))
+
+
+def _want_running(
+    wanted: Wanted, call: InboundCall, state: StationState | None, report: StatusNotification
+) -> None:
+    """Add what ran at a 1.6 connector, if its status comes after all of that has ended."""
+    at, _ = standing_time(report.at or call.received_at, call.received_at)
+    if state is not None:
+        connector = state.station.connector_of_1_6(report.connector)
+        if connector is None:
+            return
+        place = (connector.evse, connector.connector)
+        known = [use for uses in state.transactions.values() for use in uses]
+        here = [use for use in known if (use.evse, use.connector) == place]
+        is_news = all((use.ended_at or use.started_at) <= at for use in here)
+        if is_news or running_at(here, place, at) is not None:
+            return
+    wanted.transactions.add((call.station_id, None, at))
 
 
 def _lacks(state: StationState, number: str, at: datetime) -> bool:

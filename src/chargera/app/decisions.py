@@ -224,9 +224,11 @@ class Batch:
             return self._find_start(state, arrival)
         if number == UNNUMBERED and arrival.event.seq_no is None:
             place, _ = _place_of(state, arrival.event, call.ocpp_version)
-            found = belonging.owner_of_unnumbered(_known(state), arrival, place)
+            found, is_guess = belonging.owner_of_unnumbered(_known(state), arrival, place)
             if found is not None and arrival.event.kind is _ENDED and found.started:
                 found.anomalies.add(Anomaly.UNNUMBERED_STOP)
+            if found is not None and is_guess:
+                found.anomalies.add(Anomaly.LINKED_BY_CONTENT)
             return found
         uses = state.transactions.get(storable(number), ())
         return belonging.owner_by_id(
@@ -247,7 +249,7 @@ class Batch:
             if not uses:
                 del state.transactions[found.transaction_id]
             found.transaction_id = str(self._numbers.popleft())
-            found.anomalies.add(Anomaly.LINKED_LATER)
+            found.anomalies.add(Anomaly.LINKED_BY_CONTENT)
             state.transactions[found.transaction_id] = [found]
         return found
 

@@ -22,6 +22,9 @@ from chargera.domain.transaction import (
 UNNUMBERED = "-1"
 """What an OCPP 1.6 station sends as transaction id when it never learned one."""
 
+SESSION_WH_MAX = 1_000_000
+"""Registers further apart are not of one meter."""
+
 Place = tuple[int, int]
 """EVSE and connector."""
 
@@ -81,12 +84,13 @@ def waiting_for_start(
 
 def owner_of_unnumbered(
     known: Sequence[Transaction], arrival: Arrival, place: Place
-) -> Transaction | None:
-    """Return what an OCPP 1.6 event with id -1 belongs to.
+) -> tuple[Transaction | None, bool]:
+    """Return what an OCPP 1.6 event with id -1 belongs to, and whether it may be another.
 
-    A stop closes the open transaction of the same token. One that was given up is still open to
-    the stop that it lacks, unless its connector has served another car by then. Values belong to
-    what runs at their connector, or to those before them that wait for their start as well.
+    A stop closes the open transaction of the same token, of several the one whose register it
+    continues. One that was given up is still open to the stop that it lacks, unless its connector
+    has served another car by then. Values belong to what runs at their connector, or to those
+    before them that wait for their start as well.
     """
     event = arrival.event
     key = event.id_token.key if event.id_token else None
@@ -94,7 +98,7 @@ def owner_of_unnumbered(
     for transaction in known:
         same_token = not is_stop or transaction.id_token_key == key
         if same_token and is_repeat(transaction, arrival):
-            return transaction
+            return transaction, False
     found = [
         transaction
         for transaction in known
@@ -107,7 +111,11 @@ def owner_of_unnumbered(
             else _lacks_values(transaction, place)
         )
     ]
-    return max(found, key=lambda t: (t.is_open, t.started, t.started_at), default=None)
+    register_wh = register_of(event) or 0
+    found.sort(
+        key=lambda t: (not t.started, abs(register_wh - (t.last_register_wh or 0)), not t.is_open)
+    )
+    return (found[0], len(found) > 1) if found else (None, False)
 
 
 def running_at(known: Iterable[Transaction], place: Place, at: datetime) -> Transaction | None:
@@ -153,20 +161,24 @@ def _owner_of_1_6(newest: Transaction, event: TransactionEvent) -> Transaction |
 
 def _owner_by_number(generations: Sequence[Transaction], arrival: Arrival) -> Transaction | None:
     """Decide by what numbers are taken and, where the clock is to be trusted, by time."""
-    event, at, distrusted = arrival.event, arrival.at, arrival.distrusted
-    fitting = [transaction for transaction in generations if _fits(transaction, event)]
-    near = generations
-    if distrusted is None:
-        near = [transaction for transaction in generations if _is_near(transaction, event, at)]
-        best = [transaction for transaction in near if transaction in fitting]
-        if best:
-            return best[-1]
-        if _is_after(generations[-1], at):
-            return None
+    event, at = arrival.event, arrival.at
+    by_time = sorted(generations, key=lambda transaction: transaction.started_at)
+    fitting = [transaction for transaction in by_time if _fits(transaction, event)]
+    if arrival.distrusted is not None:
+        if event.kind is TransactionEventKind.STARTED:
+            return fitting[-1] if fitting else None
+        return (fitting or by_time)[-1]
+    near = [transaction for transaction in fitting if _is_near(transaction, event, at)]
+    if near:
+        return near[-1]
     if event.kind is TransactionEventKind.STARTED:
-        return fitting[-1] if fitting and distrusted is not None else None
-    # It contradicts a transaction: it has its number, or is a second end.
-    return (fitting or near or generations)[-1]
+        return None
+    only = by_time[0] if len(by_time) == 1 else None
+    if only is not None and (not only.ended or (fitting and at < only.started_at)):
+        return only  # its clock has jumped, or it contradicts itself
+    # It has the number of another event, or is a second end, of what ran at that time.
+    contradicted = [transaction for transaction in by_time if _contradicts(transaction, arrival)]
+    return contradicted[-1] if contradicted else None
 
 
 def _fits(transaction: Transaction, event: TransactionEvent) -> bool:
@@ -198,17 +210,22 @@ def _is_near(transaction: Transaction, event: TransactionEvent, at: datetime) ->
     if transaction.anomalies & _TIMELESS:
         return True
     if event.kind is TransactionEventKind.STARTED:
-        return at <= transaction.started_at + FUTURE_TOLERANCE
+        return at <= transaction.last_at + FUTURE_TOLERANCE
     if transaction.started and at < transaction.started_at - FUTURE_TOLERANCE:
         return False
     return transaction.ended_at is None or at <= transaction.ended_at + FUTURE_TOLERANCE
 
 
-def _is_after(newest: Transaction, at: datetime) -> bool:
-    """Say whether a time lies after all that is known, which has ended."""
-    if newest.ended_at is None or newest.anomalies & _TIMELESS:
-        return False
-    return at > newest.ended_at + FUTURE_TOLERANCE
+def _contradicts(transaction: Transaction, arrival: Arrival) -> bool:
+    """Say whether an event for which a transaction has no room speaks of it nevertheless."""
+    end, key = transaction.end_key, arrival.key
+    if key.kind is TransactionEventKind.ENDED and end is not None:
+        is_same = key.register_wh is not None and key.register_wh == end.register_wh
+        return is_same or _is_near(transaction, arrival.event, arrival.at)
+    if transaction.anomalies & _TIMELESS:
+        return True
+    ended_at = transaction.ended_at
+    return transaction.started_at <= arrival.at and (ended_at is None or arrival.at <= ended_at)
 
 
 # By place, token, time and register ------------------------------------------------------------
@@ -220,10 +237,11 @@ def _can_be(transaction: Transaction, event: TransactionEvent) -> bool:
     if start is None:
         return True
     register_wh = register_of(event)
-    is_later = start.at <= event.at or transaction.anomalies & _TIMELESS
-    return bool(is_later) and (
-        register_wh is None or start.register_wh is None or start.register_wh <= register_wh
-    )
+    if start.at > event.at and not transaction.anomalies & _TIMELESS:
+        return False
+    if register_wh is None or start.register_wh is None:
+        return True
+    return 0 <= register_wh - start.register_wh <= SESSION_WH_MAX
 
 
 def _follows(transaction: Transaction, start: TransactionEvent) -> bool:

@@ -19,7 +19,7 @@ from chargera.domain.transaction import Anomaly, SessionEvent, end_order, standi
 ROUNDING_WH = 1
 """Values are rounded to whole Wh, some up and some down: a fall by so much is none."""
 
-_STARTED, _ENDED = TransactionEventKind.STARTED, TransactionEventKind.ENDED
+_STARTED, _UPDATED, _ENDED = TransactionEventKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,22 @@ def assemble(events: Sequence[SessionEvent], *, numbered: bool, time_zone: str) 
     by register (1.6). `time_zone` is the station's IANA zone.
     """
     anomalies: set[Anomaly] = set()
-    ordered = _by_number(events, anomalies) if numbered else _by_register(events, anomalies)
+    suspect = _second_ends(events, anomalies)
+    events = [e for e in events if e.n not in suspect]
+    begin_wh = _register(events, _STARTED, ReadingContext.BEGIN)
+    end_wh = _register(events, _ENDED, ReadingContext.END)
+    if numbered:
+        ordered = _by_number(events, anomalies)
+    else:
+        beyond = {e.n for e in events if _is_beyond(e, begin_wh, end_wh)}
+        if beyond:
+            anomalies.add(Anomaly.REGISTER_FELL)
+            suspect |= beyond
+        rest = [e for e in events if e.n not in beyond]
+        ordered = _by_register(rest, begin_wh, end_wh, anomalies)
     placed = _with_times(ordered, anomalies)
     start = next((p for p in placed if p.row.own and p.row.kind is _STARTED), None)
-    ends = [p for p in placed if p.row.own and p.row.kind is _ENDED]
-    end = min(ends, key=lambda p: end_order(p.row), default=None)
-    begin_wh = _register(events, start, _STARTED, ReadingContext.BEGIN)
-    end_wh = _register(events, end, _ENDED, ReadingContext.END)
+    end = next((p for p in placed if p.row.own and p.row.kind is _ENDED), None)
     for missing, anomaly in (
         (start is None, Anomaly.NO_START),
         (end is None, Anomaly.NO_END),
@@ -76,15 +85,9 @@ def assemble(events: Sequence[SessionEvent], *, numbered: bool, time_zone: str) 
     holes = _holes(events) if numbered else ()
     if holes:
         anomalies.add(Anomaly.SEQ_NO_HOLE)
-    second_ends = [p for p in ends if p is not end]
-    for other in second_ends:
-        same = end is not None and other.row.register_wh == end.row.register_wh
-        anomalies.add(Anomaly.REPEATED_END if same else Anomaly.ENDED_TWICE)
-    suspect = {p.row.n for p in second_ends}
     if start is None or end is None or begin_wh is None or end_wh is None:
         return Metering(None, frozenset(anomalies), holes, frozenset(suspect))
     ended_at = max(end.at, start.at)
-    placed = [p for p in placed if p.row.n not in suspect]
     registers = _registers(placed, (start.at, begin_wh), (ended_at, end_wh), anomalies, suspect)
     changes = _state_changes(placed, start.at, ended_at)
     try:
@@ -99,6 +102,24 @@ def assemble(events: Sequence[SessionEvent], *, numbered: bool, time_zone: str) 
 # Order and time --------------------------------------------------------------------------------
 
 
+def _second_ends(events: Sequence[SessionEvent], anomalies: set[Anomaly]) -> set[int]:
+    """Return the `n` of ends beside the one that counts."""
+    ends = sorted((e for e in events if e.own and e.kind is _ENDED), key=end_order)
+    for other in ends[1:]:
+        same = other.register_wh == ends[0].register_wh
+        anomalies.add(Anomaly.REPEATED_END if same else Anomaly.ENDED_TWICE)
+    return {other.n for other in ends[1:]}
+
+
+def _is_beyond(event: SessionEvent, begin_wh: int | None, end_wh: int | None) -> bool:
+    """Say whether a register is not between begin and end, so that nothing orders it."""
+    if event.register_wh is None or (event.own and event.kind is not _UPDATED):
+        return False
+    if begin_wh is not None and event.register_wh < begin_wh - ROUNDING_WH:
+        return True
+    return end_wh is not None and event.register_wh > end_wh + ROUNDING_WH
+
+
 def _by_number(events: Sequence[SessionEvent], anomalies: set[Anomaly]) -> list[SessionEvent]:
     """Order by sequence number; an event's own row before its further samples."""
     own = [e.seq_no for e in events if e.own]
@@ -107,8 +128,13 @@ def _by_number(events: Sequence[SessionEvent], anomalies: set[Anomaly]) -> list[
     return sorted(events, key=lambda e: (e.seq_no or 0, not e.own, e.at, e.n))
 
 
-def _by_register(events: Sequence[SessionEvent], anomalies: set[Anomaly]) -> list[SessionEvent]:
-    """Order rows without numbers.
+def _by_register(
+    events: Sequence[SessionEvent],
+    begin_wh: int | None,
+    end_wh: int | None,
+    anomalies: set[Anomaly],
+) -> list[SessionEvent]:
+    """Order rows without numbers, whose registers lie between begin and end.
 
     Registers never fall, so their order is the order of values. Where the station's times
     contradict it, the order of arrival tells which of the two is wrong, if it agrees with one:
@@ -122,9 +148,20 @@ def _by_register(events: Sequence[SessionEvent], anomalies: set[Anomaly]) -> lis
         in_time = all(times[a.n] <= times[b.n] for a, b in pairwise(by_arrival))
         if in_time and not _rising(by_arrival):
             anomalies.add(Anomaly.REGISTER_FELL)
-    by_register = sorted(values, key=lambda e: (e.register_wh, e.at, e.n))
+
+    def place(event: SessionEvent) -> tuple[int, datetime, int, int]:
+        register_wh = event.register_wh or 0
+        if begin_wh is not None:
+            register_wh = max(register_wh, begin_wh)
+        if end_wh is not None:
+            register_wh = min(register_wh, end_wh)
+        return register_wh, times[event.n], _RANK[event.kind] if event.own else 1, event.n
+
     changes = [e for e in events if e.register_wh is None]
-    return by_register + sorted(changes, key=lambda e: (e.at, e.n))
+    return sorted(values, key=place) + sorted(changes, key=lambda e: (e.at, e.n))
+
+
+_RANK = {_STARTED: 0, _UPDATED: 1, _ENDED: 2}
 
 
 def _rising(rows: Sequence[SessionEvent]) -> bool:
@@ -164,26 +201,21 @@ def _with_times(ordered: Sequence[SessionEvent], anomalies: set[Anomaly]) -> lis
 
 
 def _register(
-    events: Sequence[SessionEvent],
-    anchor: _Placed | None,
-    kind: TransactionEventKind,
-    context: ReadingContext,
+    events: Sequence[SessionEvent], kind: TransactionEventKind, context: ReadingContext
 ) -> int | None:
     """Return the register at the begin or the end.
 
-    It is a value of the `anchor`'s own event that says so, else any other value that says so,
-    else the event's own value, of several the one nearest to the begin or end.
+    It is a value of the event itself that says so, else any other value that says so, else the
+    event's own value, of several the one nearest to the begin or end.
     """
+    anchor = next((e for e in events if e.own and e.kind is kind), None)
     values = [e for e in events if e.register_wh is not None]
-    of_event: list[SessionEvent] = []
-    if anchor is not None:
-        seq_no = anchor.row.seq_no
-        of_event = [e for e in values if e.kind is kind and e.seq_no == seq_no]
+    of_event = [e for e in values if e.kind is kind and anchor and e.seq_no == anchor.seq_no]
     marked = [e for e in values if e.context is context]
     sign = 1 if kind is _STARTED else -1
     for candidates in ([e for e in of_event if e.context is context], marked, of_event):
         if candidates:
-            at = anchor.row.at if anchor is not None else candidates[0].at
+            at = anchor.at if anchor else candidates[0].at
             nearest = min(
                 candidates,
                 key=lambda e: (not e.own, abs(e.at - at), sign * (e.register_wh or 0), e.n),

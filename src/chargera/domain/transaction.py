@@ -60,7 +60,7 @@ class Anomaly(StrEnum):
     SILENT = "silent"
     ENDED_TWICE = "ended_twice"
     REPEATED_END = "repeated_end"
-    LINKED_LATER = "linked_later"
+    LINKED_BY_CONTENT = "linked_by_content"
     TOO_MANY_READINGS = "too_many_readings"
     TIME_BEFORE_2020 = "time_before_2020"
     TIME_IN_FUTURE = "time_in_future"
@@ -90,7 +90,7 @@ BLOCKING = frozenset(
         Anomaly.SUPERSEDED,
         Anomaly.SILENT,
         Anomaly.ENDED_TWICE,
-        Anomaly.LINKED_LATER,
+        Anomaly.LINKED_BY_CONTENT,
         Anomaly.TOO_MANY_READINGS,
         Anomaly.SEQ_NO_REUSED,
         Anomaly.UNKNOWN_CONNECTOR,
