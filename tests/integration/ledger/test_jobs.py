@@ -63,7 +63,7 @@ async def test_a_job_exists_only_with_its_commit(database: Database) -> None:
         await defer(database, jobs, number=2)
         started = time.monotonic()
         await until(lambda: bool(done))
-        assert time.monotonic() - started < 10  # told by the database, not found by polling
+        assert time.monotonic() - started < 4  # told by the database, not found by polling
     assert done == [2]
     assert not jobs.running
     async with database.work() as work:
