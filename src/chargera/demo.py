@@ -8,7 +8,6 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +18,7 @@ import httpx2
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chargera.bootstrap import ServeOptions, Server, running
-from chargera.domain.errors import ChargEraError, Unavailable
+from chargera.domain.errors import Unavailable
 from chargera.domain.station import OcppVersion, parse_evses
 from chargera.proofs.receipt import verify_receipt
 from chargera.proofs.steps import StepStatus
@@ -168,20 +167,19 @@ class _Demo:
         self._greet(time.monotonic() - began_s)
         plans = self._plans(members)
         fleet = asyncio.create_task(run_fleet(members, plans, seed=SEED))
+        story = asyncio.create_task(self._tell(client, began_s))
         try:
-            story = asyncio.create_task(self._tell(client, began_s))
             done, _ = await asyncio.wait({fleet, story}, return_when=asyncio.FIRST_COMPLETED)
             if fleet in done:
-                story.cancel()
                 fleet.result()
-            story.result()
+            await story
             if not self._options.until_anchored:
                 self._say("The network keeps running. Stop it with Ctrl-C.")
                 await fleet
         finally:
-            fleet.cancel()
-            with suppress(asyncio.CancelledError, ChargEraError):
-                await fleet
+            for task in (fleet, story):
+                task.cancel()
+            await asyncio.gather(fleet, story, return_exceptions=True)
 
     def _greet(self, seconds: float) -> None:
         server = self._server

@@ -1,6 +1,7 @@
 """`make demo` from its start to receipts that verify with no server, as the README promises."""
 
 import json
+import signal
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -78,6 +79,24 @@ def test_demo__checkpoint__is_a_head_that_covers_every_receipt(told: Any) -> Non
         receipt = json.loads(Path(session["receipt"]).read_text())
         for entry in receipt["entries"]:
             assert int(entry["proof"].split("index ")[1].split()[0]) < size
+
+
+def test_demo__ctrl_c_in_the_middle__ends_quietly_and_leaves_nothing() -> None:
+    with data_folder() as folder:
+        with subprocess.Popen(
+            [COMMAND, "demo", "--data-dir", str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as demo:
+            assert demo.stdout is not None
+            for line in demo.stdout:
+                if line.startswith("1. A driver plugs in"):
+                    break
+            demo.send_signal(signal.SIGINT)
+            _, errors = demo.communicate(timeout=30)
+        assert (demo.returncode, errors) == (0, "")
+        assert is_gone(folder), "PostgreSQL runs on"
 
 
 def test_demo__changed_or_without_trust__is_not_taken(told: Any, tmp_path: Path) -> None:
