@@ -196,13 +196,11 @@ def _fits(transaction: Transaction, event: TransactionEvent) -> bool:
         return False
     if end is not None and end.seq_no is not None and seq_no > end.seq_no:
         return False
-    match event.kind:
-        case TransactionEventKind.STARTED:
-            return seq_no < min(transaction.seq_nos, default=seq_no + 1)
-        case TransactionEventKind.ENDED:
-            return seq_no > max(transaction.seq_nos, default=-1)
-        case TransactionEventKind.UPDATED:
-            return True
+    if event.kind is TransactionEventKind.STARTED:
+        return seq_no < min(transaction.seq_nos, default=seq_no + 1)
+    if event.kind is TransactionEventKind.ENDED:
+        return seq_no > max(transaction.seq_nos, default=-1)
+    return True
 
 
 def _is_near(transaction: Transaction, event: TransactionEvent, at: datetime) -> bool:

@@ -294,14 +294,12 @@ def take(transaction: Transaction, arrival: Arrival) -> list[SessionEvent]:
     if arrival.distrusted is not None:
         anomalies.add(arrival.distrusted)
     anomalies.discard(Anomaly.SILENT)
-    match event.kind:
-        case TransactionEventKind.UPDATED:
-            if transaction.ended:
-                anomalies.add(Anomaly.LATE_EVENT)
-        case TransactionEventKind.STARTED:
-            _take_start(transaction, arrival)
-        case TransactionEventKind.ENDED:
-            _take_end(transaction, arrival)
+    if event.kind is TransactionEventKind.STARTED:
+        _take_start(transaction, arrival)
+    elif event.kind is TransactionEventKind.ENDED:
+        _take_end(transaction, arrival)
+    elif transaction.ended:
+        anomalies.add(Anomaly.LATE_EVENT)
     for row in rows:
         _note(transaction, row)
     transaction.event_count += len(rows)

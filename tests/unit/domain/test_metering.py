@@ -1,6 +1,7 @@
 """How a session's rows are put in order: the station's clock, its registers, its numbers."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -275,3 +276,129 @@ def test_assemble__same_value_twice_and_rise_within_a_moment() -> None:
         row(4, E, 9, 300),
     )
     assert minutes_of(metering) == [(0, 100), (5, 200), (5, 300), (9, 300)]
+
+
+# What contradicts itself -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_assemble__two_ends__the_earlier_counts_and_the_other_is_suspect(numbered: bool) -> None:
+    def rows(second_wh: int) -> list[SessionEvent]:
+        numbers = [0, 2, 1] if numbered else [None, None, None]
+        return [
+            row(0, S, 0, 100, seq_no=numbers[0]),
+            row(1, E, 25, second_wh, seq_no=numbers[1]),
+            row(2, E, 20, 900, seq_no=numbers[2]),
+        ]
+
+    for second_wh, anomaly in ((900, Anomaly.REPEATED_END), (904, Anomaly.ENDED_TWICE)):
+        metering = assemble(rows(second_wh), numbered=numbered, time_zone="UTC")
+        assert minutes_of(metering) == [(0, 100), (20, 900)]
+        assert (metering.anomalies, metering.suspect) == ({anomaly}, {1})
+
+
+def test_assemble__number_twice_with_other_content__a_person_must_look() -> None:
+    metering = of_2_x(
+        row(0, S, 0, 100, seq_no=0),
+        row(1, U, 5, 200, seq_no=1),
+        row(2, U, 6, 300, seq_no=1),
+        row(3, E, 9, 400, seq_no=2),
+    )
+    assert Anomaly.SEQ_NO_REUSED in metering.anomalies
+    assert metering.energy_wh == 300
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (2, 1, 0)])
+@pytest.mark.parametrize("register_wh", [20, 1500])
+def test_assemble__1_6_value_not_between_begin_and_end__suspect_in_any_order(
+    order: tuple[int, ...], register_wh: int
+) -> None:
+    told = [(S, 0, 500), (U, 10, register_wh), (E, 20, 900)]
+    rows = [row(n, *told[place], received=60 + n) for n, place in enumerate(order)]
+    metering = of_1_6(*rows)
+    assert minutes_of(metering) == [(0, 500), (20, 900)]
+    assert metering.anomalies == {Anomaly.REGISTER_FELL}
+    assert metering.suspect == {order.index(1)}
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_assemble__values_rounded_to_whole_wh__no_fall(numbered: bool) -> None:
+    def seq_no(number: int) -> int | None:
+        return number if numbered else None
+
+    rows = [
+        row(0, S, 0, 100, seq_no=seq_no(0)),
+        row(1, U, 5, 99, seq_no=seq_no(1)),
+        row(2, U, 10, 500, seq_no=seq_no(2)),
+        row(3, U, 15, 499 if numbered else 500, seq_no=seq_no(3)),
+        row(4, U, 18, 901, seq_no=seq_no(4)),
+        row(5, E, 20, 900, seq_no=seq_no(5)),
+    ]
+    metering = assemble(rows, numbered=numbered, time_zone="UTC")
+    assert not metering.anomalies
+    assert metering.energy_wh == 800
+    falling = [row(0, S, 0, 100, seq_no=seq_no(0)), row(1, E, 20, 99, seq_no=seq_no(1))]
+    metering = assemble(falling, numbered=numbered, time_zone="UTC")
+    assert (metering.energy_wh, metering.anomalies) == (0, frozenset())
+
+
+def test_assemble__1_6_clock_lost_in_the_middle__the_start_keeps_its_time() -> None:
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    metering = of_1_6(
+        row(0, S, 0, 100), row(1, U, 0, 100, at=epoch, received=5), row(2, E, 20, 900)
+    )
+    assert minutes_of(metering) == [(0, 100), (5, 100), (20, 900)]
+    assert metering.anomalies == {Anomaly.TIME_BEFORE_2020}
+
+
+def test_assemble__values_before_any_start_or_end__ordered_all_the_same() -> None:
+    metering = of_1_6(row(0, U, 9, 300), row(1, U, 5, 200))
+    assert metering.session is None
+    assert metering.anomalies == {Anomaly.NO_START, Anomaly.NO_END}
+
+
+def test_assemble__number_gap_of_two_billion__no_more_work_than_events() -> None:
+    last = 2**31 - 1
+    rows = [row(0, S, 0, 100, seq_no=0), row(1, E, 20, 900, seq_no=last)]
+    assert of_2_x(*rows).holes == ((1, last - 1),)
+    sparse = [row(n, U, n / 1000, 100, seq_no=2 * n + 2) for n in range(1, 5000)]
+    assert len(of_2_x(*sparse).holes) == 4999
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([S, U, E]),
+            st.integers(-10, 200),
+            st.one_of(st.none(), st.integers(-5, 10**15)),
+            st.integers(0, 2**31),
+            st.booleans(),
+            st.sampled_from([None, *ChargingState]),
+            st.sampled_from(list(ReadingContext)),
+            st.sampled_from([START, datetime(1970, 1, 1, tzinfo=UTC), START.replace(year=2200)]),
+        ),
+        max_size=12,
+    ),
+    st.booleans(),
+)
+def test_assemble__anything__never_fails_and_energy_is_never_negative(
+    told: list[tuple[Any, ...]], numbered: bool
+) -> None:
+    rows = [
+        row(
+            n,
+            kind,
+            minutes,
+            register_wh,
+            seq_no=seq_no if numbered else None,
+            own=own,
+            charging=charging,
+            context=context,
+            at=day + timedelta(minutes=minutes),
+            received=minutes % 97,
+        )
+        for n, (kind, minutes, register_wh, seq_no, own, charging, context, day) in enumerate(told)
+    ]
+    metering = assemble(rows, numbered=numbered, time_zone="Europe/Amsterdam")
+    assert metering.energy_wh is None or metering.energy_wh >= 0
+    assert metering.suspect <= set(range(len(rows)))
