@@ -115,7 +115,7 @@ def _facts(billed: _Billed, record: Mapping[str, Any], id_token: str | None) -> 
         token=_token(country_code, party_id, id_token),
         auth_method=AuthMethod.COMMAND if started_by_us else AuthMethod.AUTH_REQUEST,
         location=_location(billed, country_code),
-        last_updated=case.transaction.ended_at or case.transaction.started_at,
+        last_updated=records.time_value(record["ended_at"], field="ended_at"),
         signed_data=_signed_data(case),
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 
@@ -23,6 +24,7 @@ from chargera.domain.errors import InvalidInput
 from chargera.domain.pricing import MeteredSession, RegisterValue, StateChange, running_cost
 from chargera.domain.transaction import SessionEvent
 from chargera.proofs import ocpi
+from chargera.proofs.records import time_value
 from chargera.store import reach, running
 from chargera.store.channel import read_events
 from chargera.store.log_reads import PostgresLogReads
@@ -33,7 +35,7 @@ _ROW = (
     "select c.session_id, c.station_id, c.evse, c.connector, c.ocpp_version, c.transaction_id,"
     " c.state, c.started_at, c.ended_at, c.meter_start_wh, c.meter_stop_wh,"
     " c.currency, c.net_minor, c.vat_minor, c.gross_minor, c.proof_level, c.cdr_log_index,"
-    f" c.anomalies, b.energy_wh as billed_wh, {running.REGISTER_WH} as register_wh"
+    f" c.anomalies, b.document as bill, {running.REGISTER_WH} as register_wh"
     f" from charging_session c {running.LAST}"
     " left join cdr b on b.session_id = c.session_id and b.log_index = c.cdr_log_index"
 )
@@ -70,7 +72,7 @@ class PostgresSessions:
         """Return one session; `linked`: to whoever holds its unguessable link."""
         seen = reach.SESSIONS[caller.reach]
         rows = await self._rows(
-            f"select c.*, b.energy_wh as billed_wh, {running.REGISTER_WH} as register_wh,"
+            f"select c.*, b.document as bill, {running.REGISTER_WH} as register_wh,"
             f" {running.POWER_W} as power_w, {seen} as reached, s.time_zone,"
             " t.digest as tariff_digest, t.document as tariff_document,"
             " t.log_index as tariff_log_index, i.id_token,"
@@ -166,9 +168,22 @@ class PostgresSessions:
 
 
 def _session_row(row: DictRow) -> SessionRow:
+    """Return a session: once it is billed, with the times and registers of its bill.
+
+    They differ from those of its first and last event where a time of the station does not stand
+    or a person's decision corrected them.
+    """
     begin, end = row["meter_start_wh"], row["register_wh"]
-    energy_wh = row["billed_wh"]  # a person's decision may have corrected the registers
-    if energy_wh is None and begin is not None and end is not None and begin <= end:
+    started_at, ended_at, stop = row["started_at"], row["ended_at"], row["meter_stop_wh"]
+    energy_wh = None
+    if row["bill"] is not None:
+        bill = orjson.loads(row["bill"])
+        energy_wh = bill["energy_wh"]
+        started_at, ended_at = (
+            time_value(bill[name], field=name) for name in ("started_at", "ended_at")
+        )
+        begin, stop = bill["meter_start_wh"], bill["meter_stop_wh"]
+    elif begin is not None and end is not None and begin <= end:
         energy_wh = end - begin
     return SessionRow(
         session_id=row["session_id"],
@@ -178,10 +193,10 @@ def _session_row(row: DictRow) -> SessionRow:
         ocpp_version=row["ocpp_version"],
         transaction_id=row["transaction_id"],
         state=row["state"],
-        started_at=row["started_at"],
-        ended_at=row["ended_at"],
+        started_at=started_at,
+        ended_at=ended_at,
         meter_start_wh=begin,
-        meter_stop_wh=row["meter_stop_wh"],
+        meter_stop_wh=stop,
         energy_wh=energy_wh,
         currency=row["currency"],
         net_minor=row["net_minor"],
