@@ -87,7 +87,8 @@ ANOMALIES = {
     Anomaly.SILENT: "Nothing was heard for a day.",
     Anomaly.ENDED_TWICE: "Two ends with different registers.",
     Anomaly.REPEATED_END: "The end came twice, with the same register.",
-    Anomaly.LINKED_LATER: "The start came after values that belong to it.",
+    Anomaly.LINKED_BY_CONTENT: "Its messages were put together by token, time and register, for"
+    " want of a number.",
     Anomaly.TOO_MANY_READINGS: "More readings than one session may have; the rest is in the"
     " message log.",
     Anomaly.TIME_BEFORE_2020: "The station's clock is before 2020: the time of arrival counts.",
