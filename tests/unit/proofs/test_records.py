@@ -3,14 +3,16 @@
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chargera.domain.errors import Unreadable
-from chargera.domain.messages import ReadingContext, TransactionEventKind
+from chargera.domain.messages import AuthorizationStatus, ReadingContext, TransactionEventKind
 from chargera.domain.pricing import ChargingState
-from chargera.domain.transaction import SessionEvent
+from chargera.domain.station import OcppVersion
+from chargera.domain.transaction import SessionEvent, Transaction, recall
 from chargera.proofs import canonical, records
 
 AT = datetime(2026, 5, 4, 8, 0, 0, 123_000, tzinfo=UTC)
@@ -115,3 +117,90 @@ def test_deviation_record__names_the_frame_by_its_digest() -> None:
     record = records.deviation_record("Boot", "1", "too long", b"[]")
     assert len(record["frame_sha256"]) == 64
     assert records.authorize_record("ABC", None, "Accepted")["id_token_type"] is None
+
+
+def transaction() -> Transaction:
+    return Transaction("id", "CP-1", 2, 1, OcppVersion.V1_6, "7", 0, AT, AT)
+
+
+@given(st.lists(readings, max_size=6))
+def test_running_summary__equals_the_summary_of_the_list(events: list[SessionEvent]) -> None:
+    numbered = [event._replace(n=n) for n, event in enumerate(events)]
+    encoded = [records.event_bytes(event) for event in numbered]
+    made = transaction()
+    recall(made, zip(numbered, encoded, strict=True))
+    assert records.running_summary(made) == records.events_summary(encoded)
+
+
+def test_session_records__their_members() -> None:
+    made = transaction()
+    made.id_token_status = AuthorizationStatus.ACCEPTED
+    made.meter_start_wh, made.meter_stop_wh, made.stop_reason = 5, 9, "Local"
+    started = records.session_started_record(
+        made, id_token="ABC", offline=True, station_time=AT, tariff={"v": 1}, time_zone="UTC"
+    )
+    assert started == {
+        "connector": 1,
+        "evse": 2,
+        "id_token": "ABC",
+        "id_token_status": "Accepted",
+        "meter_start_wh": 5,
+        "ocpp_version": "1.6",
+        "offline": True,
+        "session_id": "id",
+        "started_at": "2026-05-04T08:00:00.123Z",
+        "station_id": "CP-1",
+        "station_time": "2026-05-04T08:00:00.123Z",
+        "tariff": {"v": 1},
+        "time_zone": "UTC",
+        "transaction_id": "7",
+    }
+    made.id_token_status = None
+    bare = records.session_started_record(
+        made, id_token=None, offline=False, station_time=AT, tariff=None, time_zone="UTC"
+    )
+    assert (bare["id_token_status"], bare["tariff"]) == (None, None)
+    assert records.session_ended_record(made, ended_at=AT, station_time=AT) == {
+        "ended_at": "2026-05-04T08:00:00.123Z",
+        "events": {"count": 0, "digest": records.events_digest([])},
+        "meter_stop_wh": 9,
+        "session_id": "id",
+        "station_time": "2026-05-04T08:00:00.123Z",
+        "stop_reason": "Local",
+        "transaction_id": "7",
+    }
+
+
+def test_every_record__is_within_the_logs_profile() -> None:
+    event = SessionEvent(
+        0, TransactionEventKind.UPDATED, True, AT, AT, 1, 2, 3, ReadingContext.OTHER, None
+    )
+    made: list[records.Record] = [
+        records.authorize_record("Füße", "ISO14443", "Accepted"),
+        records.deviation_record("BootNotification", "m1", "model: too long", b"[2]"),
+        records.late_event_record("id", event),
+        records.anomaly_record("id", "7", "register_fell", [3, 5]),
+        records.sequence_hole_record("id", "7", 3, 5),
+        records.sequence_hole_record("id", "7", 3, 9, scattered=True),
+        records.signed_value_record("id", "Other", b"OCMF|\xff", AT),
+        records.station_change_record("CP-1", "password", "ada", AT),
+        records.tariff_record("T1", 1, "d", {"id": "T1"}, AT),
+        records.tariff_assigned_record("CP-1", "T1", 1, "d", AT, "ada"),
+        records.id_token_record(
+            "ABC", "ISO14443", blocked=False, expires_at=None, login_id=None, by="ada", at=AT
+        ),
+        records.id_token_record(
+            "ABC", "ISO14443", blocked=True, expires_at=AT, login_id="l", by="ada", at=AT
+        ),
+        records.access_record("login_added", login="bob", role="host", by="ada", at=AT),
+        records.access_record(
+            "api_key_added", login="b", role="host", by="a", at=AT, api_key="k", scopes={"x"}
+        ),
+        records.command_record("c", "reset", {"hard": True}, "ada", AT),
+        records.command_answer_record("c", None, "no answer", AT),
+        records.erasure_record([1, 2], "asked for", "ada", AT),
+    ]
+    for record in made:
+        assert canonical.decode(records.encode(record)) == record
+        assert records.encode(record) == orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+    assert made[5]["scattered"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chargera.domain.errors import Unreadable
-from chargera.proofs.trust import TrustedTopic, parse_trust, trust_document, trust_of_key
+from chargera.proofs.trust import Trust, TrustedTopic, parse_trust, trust_document, trust_of_key
 from tests.unit.proofs.sample_receipt import ORIGIN, TOPIC, log_verifier
 
 
@@ -79,3 +79,17 @@ def test_parse_trust__no_object__unreadable() -> None:
     for value in (None, [], "x", {}):
         with pytest.raises(Unreadable):
             parse_trust(value)
+
+
+def test_topic_of__several_entries_of_a_topic__the_one_that_begins_last() -> None:
+    old, new = TrustedTopic("0.0.1", "0.0.2", 0), TrustedTopic("0.0.1", "0.0.3", 100)
+    for topics in ((old, new), (new, old)):
+        trust = Trust(ORIGIN, (), None, topics)
+        assert trust.topic_of("0.0.1", 99) == old
+        assert trust.topic_of("0.0.1", 100) == new
+
+
+def test_parse_trust__network_is_no_text__unreadable() -> None:
+    with pytest.raises(Unreadable) as caught:
+        parse_trust({**document(), "network": None})
+    assert caught.value.field == "network"
