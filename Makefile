@@ -23,7 +23,7 @@ test-tools: $(VENV)/.tools  ## foreign judges: Go, Node, Rust and Chromium (name
 test-long: $(VENV)/.test  ## longer fuzz, more kills, more sessions
 	@BIN=$(BIN) sh scripts/test-long $(ARGS)
 
-bench: $(VENV)/.test  ## benchmarks; ARGS=ocpp or ARGS=eventlog for one
+bench: $(VENV)/.tools  ## benchmarks; ARGS=ocpp or ARGS=eventlog for one
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 $(VENV): $(VENV)/.base  ## the environment with the command .venv/bin/chargera

@@ -1,0 +1,1 @@
+"""Workloads with recorded results and the commands that repeat them; see README.md."""
