@@ -14,7 +14,6 @@ constant answers, no password and no storage. Bars: 8 times its rate in OCPP 1.6
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -87,10 +86,10 @@ def run(versions: list[str], seconds: float, stations: int, idle: int) -> dict[s
     for version, figures in runs.items():
         bar = RATIO_BARS[version]
         met = figures["ratio"] >= bar
-        _say(f"{version:6} {figures['ratio']:6.1f} x the peer >= {bar}  {'ok' if met else 'MISSED'}")
-        bars.append(
-            {"name": f"{version} ratio", "value": figures["ratio"], "bar": bar, "met": met}
+        _say(
+            f"{version:6} {figures['ratio']:6.1f} x the peer >= {bar}  {'ok' if met else 'MISSED'}"
         )
+        bars.append({"name": f"{version} ratio", "value": figures["ratio"], "bar": bar, "met": met})
     return {
         "benchmark": "ocpp",
         "machine": machine(),
@@ -116,9 +115,7 @@ def _version(version: str, seconds: float, stations: int) -> dict[str, Any]:
         peer_pid, peer_port = stack.enter_context(_peer())
         registered = _register(server, version, [f"BENCH-{n:03}" for n in range(stations)])
         address = ("127.0.0.1", int(server.ready["ocpp"].split(":")[2].partition("/")[0]))
-        ours = stack.enter_context(
-            _load(Plan(*address, version, server.process.pid, registered))
-        )
+        ours = stack.enter_context(_load(Plan(*address, version, server.process.pid, registered)))
         peer = stack.enter_context(
             _load(Plan("127.0.0.1", peer_port, version, peer_pid, registered))
         )
@@ -234,10 +231,12 @@ def _idle(count: int) -> dict[str, Any]:
 @contextmanager
 def _server() -> Iterator[ServerProcess]:
     """The real server on a folder that is on a disk, not in memory."""
-    with tempfile.TemporaryDirectory(prefix="c-", dir=_disk()) as folder:
-        with ServerProcess(Path(folder), settings=RAISED) as server:
-            yield server
-            server.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="c-", dir=_disk()) as folder,
+        ServerProcess(Path(folder), settings=RAISED) as server,
+    ):
+        yield server
+        server.stop()
 
 
 def _disk() -> Path:
