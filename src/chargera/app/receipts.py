@@ -58,11 +58,14 @@ async def build_receipt(
     session_id: str,
     prove: Callable[[Sequence[int], bytes], Awaitable[Sequence[bytes]]],
     publish: Callable[[], Awaitable[None]],
+    *,
+    entries_max: int = ENTRIES_MAX,
 ) -> bytes:
     """Return the receipt of a billed session.
 
     `prove` gives the tlog-proofs of entries under a head; `publish` signs a head over what is
     durable, should none cover the session yet. The caller has checked who may read the session.
+    A receipt of more than `entries_max` entries would not be read.
 
     Raises NotFound, Conflict if there is no bill yet, Refused if its records were erased.
     """
@@ -78,7 +81,7 @@ async def build_receipt(
         )
     bill = cdrs[-1]
     entries = [entry for entry in entries if _belongs(entry, bill)]
-    if len(entries) > ENTRIES_MAX - 2:
+    if len(entries) > entries_max - 2:
         # Nothing is judged by them: the readings themselves are enclosed.
         entries = [entry for entry in entries if entry.kind is not EntryKind.METER_VALUE_LATE]
     cdr = _record(bill)
