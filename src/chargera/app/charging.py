@@ -101,6 +101,7 @@ class Charging:
         )
         answers = [batch.decide(call, states[call.station_id]) for call in calls]
         work.write(batch.changes)
+        self._events_held += batch.events_taken
         self._tidy(states)
         return answers
 
@@ -124,6 +125,8 @@ class Charging:
             else:
                 states[station_id] = state
             if isinstance(message, TransactionEvent):
+                if state is not None and _has_all(state, message):
+                    continue
                 starts += message.transaction_id is None
                 _want(wanted, station_id, state, message)
             elif isinstance(message, Authorize):
@@ -148,8 +151,10 @@ class Charging:
             states[station_id] = self._states[station_id] = state
         for transaction in loaded.transactions:
             state_of = states.get(transaction.station_id)
-            if state_of is not None:
-                _insert(state_of, transaction)
+            if state_of is not None and _insert(state_of, transaction):
+                held = len(transaction.keys)
+                state_of.events_held += held
+                self._events_held += held
 
     # What stays after it ------------------------------------------------------------------
 
@@ -157,18 +162,22 @@ class Charging:
         """Bound the memory of the batch's stations, and of all."""
         cached = self._states
         for station_id, state in states.items():
-            if cached.get(station_id) is not state:
-                continue
-            cached.move_to_end(station_id)
-            _trim(state)
-            held = sum(len(t.keys) for uses in state.transactions.values() for t in uses)
-            self._events_held += held - state.events_held
-            state.events_held = held
+            if cached.get(station_id) is state:
+                cached.move_to_end(station_id)
+                self._events_held -= _trim(state)
+            else:  # forgotten while the batch was under way
+                self._events_held -= state.events_held
         policy = self._policy
         while (
             len(cached) > policy.stations_held_max or self._events_held > policy.events_held_max
         ) and next(iter(cached)) not in states:
             self.forget([next(iter(cached))])
+
+
+def _has_all(state: StationState, event: TransactionEvent) -> bool:
+    """Say at a glance whether memory has what the decision about an event needs."""
+    uses = state.transactions.get(event.transaction_id or "")
+    return event.id_token is None and uses is not None and uses[0].generation == 0
 
 
 def _want(
@@ -214,25 +223,36 @@ def _lacks(state: StationState, number: str, at: datetime) -> bool:
     return uses[0].generation > 0 and at < uses[0].started_at
 
 
-def _insert(state: StationState, transaction: Transaction) -> None:
+def _insert(state: StationState, transaction: Transaction) -> bool:
     """Add a transaction in its place, unless it is there: memory is newer than what was read."""
     uses = state.transactions.setdefault(transaction.transaction_id, [])
-    if all(known.session_id != transaction.session_id for known in uses):
-        uses.append(transaction)
-        uses.sort(key=lambda use: use.generation)
+    if any(known.session_id == transaction.session_id for known in uses):
+        return False
+    uses.append(transaction)
+    uses.sort(key=lambda use: use.generation)
+    return True
 
 
-def _trim(state: StationState) -> None:
-    """Keep the open transactions and the last few that ended; the others can be read again."""
-    if len(state.transactions) > CLOSED_KEPT:
-        closed = [
-            number
-            for number, uses in state.transactions.items()
-            if all(use.stored and not use.is_open for use in uses)
-        ]
+def _trim(state: StationState) -> int:
+    """Keep the open transactions and the last few others, which can be read again.
+
+    Returns how many events went with those that do not stay.
+    """
+    transactions = state.transactions
+    gone: list[Transaction] = []
+    if len(transactions) > CLOSED_KEPT:
+        closed = [number for number, uses in transactions.items() if all(map(_may_go, uses))]
         for number in closed[:-CLOSED_KEPT]:
-            del state.transactions[number]
-    for uses in state.transactions.values():
+            gone += transactions.pop(number)
+    for uses in transactions.values():
         if len(uses) > CLOSED_KEPT:
             old = uses[:-CLOSED_KEPT]
-            uses[:-CLOSED_KEPT] = [use for use in old if use.is_open or not use.stored]
+            gone += filter(_may_go, old)
+            uses[:-CLOSED_KEPT] = [use for use in old if not _may_go(use)]
+    events = sum(len(transaction.keys) for transaction in gone)
+    state.events_held -= events
+    return events
+
+
+def _may_go(transaction: Transaction) -> bool:
+    return transaction.stored and not transaction.is_open

@@ -4,6 +4,7 @@ import hashlib
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from chargera.app.ports import (
     BootReport,
@@ -92,6 +93,8 @@ class Batch:
         self._now = now
         self._heartbeat_interval_s = heartbeat_interval_s
         self._live = live
+        self.events_taken = 0
+        """How many events were taken into transactions."""
 
     def decide(self, call: InboundCall, state: StationState) -> Answer:
         """Return the answer to one call."""
@@ -203,19 +206,32 @@ class Batch:
         self, call: InboundCall, state: StationState, event: TransactionEvent
     ) -> TransactionAnswer:
         arrival = Arrival.of(event, call.received_at)
-        transaction = self._find(call, state, arrival)
-        if transaction is None:
-            transaction = self._open(call, state, arrival)
-        if is_repeat(transaction, arrival):
-            call.outcome = "repeat"
-            self._keep_signed(call, transaction, event)
-        else:
+        transaction = self._running(call, state, arrival)
+        if transaction is not None:
             self._take(call, state, transaction, arrival)
+        else:
+            transaction = self._find(call, state, arrival) or self._open(call, state, arrival)
+            if is_repeat(transaction, arrival):
+                call.outcome = "repeat"
+                self._keep_signed(call, transaction, event)
+            else:
+                self._take(call, state, transaction, arrival)
         if event.id_token is None:
             return TransactionAnswer(transaction.transaction_id, None, None)
         status, known = self._status_of(event.id_token, call.received_at)
         expires_at = known.expires_at if known else None
         return TransactionAnswer(transaction.transaction_id, status, expires_at)
+
+    def _running(
+        self, call: InboundCall, state: StationState, arrival: Arrival
+    ) -> Transaction | None:
+        """Return the transaction that the event plainly continues."""
+        uses = state.transactions.get(arrival.event.transaction_id or "")
+        if uses is None or len(uses) != 1:
+            return None
+        running = uses[0]
+        same = running.ocpp_version is call.ocpp_version
+        return running if same and belonging.continues(running, arrival) else None
 
     def _find(self, call: InboundCall, state: StationState, arrival: Arrival) -> Transaction | None:
         """Return the transaction that the event belongs to; None: it opens one."""
@@ -283,33 +299,42 @@ class Batch:
         event = arrival.event
         was, was_ended = _summary(transaction), transaction.ended
         rows = take(transaction, arrival)
+        self.events_taken += 1
+        state.events_held += 1
         for row in rows:
             encoded = records.event_bytes(row)
             add_to_hash(transaction, row, encoded)
             self.changes.events.append((transaction.session_id, row.n, encoded))
-        self._place(state, transaction, event, call.ocpp_version)
-        self._identify(transaction, arrival)
-        if event.kind is _STARTED:
+        is_start = event.kind is _STARTED
+        if is_start or transaction.evse == 0:
+            self._place(state, transaction, event, call.ocpp_version)
+        if event.id_token is not None:
+            self._identify(transaction, event.id_token, arrival)
+        if is_start:
             self._quote(transaction, state)
         settle_state(transaction)
-        if event.kind is _STARTED:
+        if is_start:
             self._log_start(call, state, transaction, arrival)
         if event.signed:
             self._keep_signed(call, transaction, event)
         if transaction.ended:
             if not was_ended:
                 self._log_end(call, transaction, arrival)
-            elif event.kind is not _STARTED:
+            elif not is_start:
                 for row in rows:
                     record = records.late_event_record(transaction.session_id, row)
                     self._log(call, EntryKind.METER_VALUE_LATE, transaction, record)
             self._ask_for_bill(transaction)
         written_at = transaction.written_at
-        is_stale = written_at is None or call.received_at - written_at >= ROW_INTERVAL
-        is_odd = not transaction.anomalies <= transaction.logged
-        if is_stale or is_odd or transaction.bill_due or _summary(transaction) != was:
+        if (
+            written_at is None
+            or call.received_at - written_at >= ROW_INTERVAL
+            or transaction.bill_due
+            or not transaction.anomalies <= transaction.logged
+            or _summary(transaction) != was
+        ):
             self._record_change(call, transaction)
-        if event.kind is _STARTED:
+        if is_start:
             self._after_start(call, state, transaction)
         self._tell("session", transaction.session_id)
 
@@ -366,19 +391,15 @@ class Batch:
         if event.evse is None and event.connector is None:
             return
         place, is_known = _place_of(state, event, version)
-        if event.kind is _STARTED or transaction.evse == 0:
-            transaction.evse, transaction.connector = place
-            if is_known:
-                transaction.anomalies.discard(Anomaly.UNKNOWN_CONNECTOR)
-            else:
-                transaction.anomalies.add(Anomaly.UNKNOWN_CONNECTOR)
+        transaction.evse, transaction.connector = place
+        if is_known:
+            transaction.anomalies.discard(Anomaly.UNKNOWN_CONNECTOR)
+        else:
+            transaction.anomalies.add(Anomaly.UNKNOWN_CONNECTOR)
 
-    def _identify(self, transaction: Transaction, arrival: Arrival) -> None:
+    def _identify(self, transaction: Transaction, id_token: IdTokenRef, arrival: Arrival) -> None:
         """Find whose transaction it is: whoever started it, not whoever stopped it."""
         event = arrival.event
-        id_token = event.id_token
-        if id_token is None:
-            return
         status, known = self._status_of(id_token, arrival.at)
         rank = event.seq_no or 0
         if event.kind is _STARTED:
@@ -492,18 +513,17 @@ def _known(state: StationState) -> list[Transaction]:
     return [use for uses in state.transactions.values() for use in uses]
 
 
-def _summary(transaction: Transaction) -> tuple[object, ...]:
-    """Return what of a transaction is written at once when it changes."""
-    return (
-        transaction.state,
-        transaction.charging,
-        transaction.started,
-        transaction.ended,
-        transaction.evse,
-        transaction.connector,
-        transaction.id_token_rank,
-        transaction.id_token_status,
-    )
+_summary = attrgetter(
+    "state",
+    "charging",
+    "started",
+    "ended",
+    "evse",
+    "connector",
+    "id_token_rank",
+    "id_token_status",
+)
+"""What of a transaction is written at once when it changes."""
 
 
 def _tariff_reference(quoted: QuotedTariff) -> records.Record:

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from chargera.domain.messages import CommandAnswer, IdTokenRef, StationCommand, StationMessage
 from chargera.domain.pricing import ChargingState
@@ -173,15 +174,14 @@ class BootReport:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class LiveEvent:
+class LiveEvent(NamedTuple):
     """Something that pages show at once: published after the commit, never before."""
 
     topic: str
     """`station`, `session` or `log`."""
     key: str
     """Station id, session id or empty."""
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = MappingProxyType({})
 
 
 # The database ----------------------------------------------------------------------------------

@@ -47,6 +47,23 @@ def owner_by_id(generations: Sequence[Transaction], arrival: Arrival) -> Transac
     return _owner_by_number(generations, arrival)
 
 
+def continues(transaction: Transaction, arrival: Arrival) -> bool:
+    """Say whether an event is plainly the next value of what runs: it fits in every respect.
+
+    This is what stations send most of the time, and decides it without looking further.
+    """
+    key = arrival.key
+    return (
+        key.kind is TransactionEventKind.UPDATED
+        and transaction.started
+        and not transaction.ended
+        and arrival.distrusted is None
+        and arrival.at >= transaction.last_at
+        and key.seq_no not in transaction.seq_nos
+        and key not in transaction.keys
+    )
+
+
 def repeated_start(
     known: Iterable[Transaction], arrival: Arrival, place: Place
 ) -> Transaction | None:

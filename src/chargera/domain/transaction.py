@@ -259,10 +259,10 @@ def standing_time(at: datetime, received_at: datetime) -> tuple[datetime, Anomal
 
     A station's time stands unless it is before 2020 or more than five minutes ahead of ours.
     """
+    if at > received_at and at > received_at + FUTURE_TOLERANCE:
+        return received_at, Anomaly.TIME_IN_FUTURE
     if at < EARLIEST:
         return received_at, Anomaly.TIME_BEFORE_2020
-    if at > received_at + FUTURE_TOLERANCE:
-        return received_at, Anomaly.TIME_IN_FUTURE
     return at, None
 
 
@@ -300,22 +300,28 @@ def take(transaction: Transaction, arrival: Arrival) -> list[SessionEvent]:
         _take_end(transaction, arrival)
     elif transaction.ended:
         anomalies.add(Anomaly.LATE_EVENT)
-    for row in rows:
-        _note(transaction, row)
-    transaction.event_count += len(rows)
+    if rows:
+        _note_event(transaction, rows[0], arrival.key, arrival.at)
+        for row in rows[1:]:
+            _note_register(transaction, row.register_wh)
+        transaction.event_count += len(rows)
     return rows
 
 
 def recall(transaction: Transaction, rows: Iterable[tuple[SessionEvent, bytes]]) -> None:
     """Make again what follows from a transaction's rows, given with their canonical bytes."""
     for row, encoded in rows:
-        _note(transaction, row)
         add_to_hash(transaction, row, encoded)
         transaction.event_count += 1
-        if row.own and row.kind is TransactionEventKind.STARTED:
-            transaction.start_key = row_key(row)
-        elif row.own and row.kind is TransactionEventKind.ENDED:
-            transaction.end_key = _earlier_end(transaction.end_key, row_key(row))
+        if not row.own:
+            _note_register(transaction, row.register_wh)
+            continue
+        key = row_key(row)
+        _note_event(transaction, row, key, standing_time(row.at, row.received_at)[0])
+        if row.kind is TransactionEventKind.STARTED:
+            transaction.start_key = key
+        elif row.kind is TransactionEventKind.ENDED:
+            transaction.end_key = _earlier_end(transaction.end_key, key)
 
 
 def add_to_hash(transaction: Transaction, row: SessionEvent, encoded: bytes) -> None:
@@ -449,19 +455,12 @@ def _rows(transaction: Transaction, arrival: Arrival) -> list[SessionEvent]:
     return rows
 
 
-def _note(transaction: Transaction, row: SessionEvent) -> None:
-    """Keep of a row what later events are compared with and what pages show."""
-    register_wh, seq_no = row.register_wh, row.seq_no
-    if register_wh is not None:
-        last_wh = transaction.last_register_wh
-        if last_wh is None or register_wh > last_wh:
-            transaction.last_register_wh = register_wh
-    if not row.own:
-        return
-    transaction.keys.add(row_key(row))
-    if seq_no is not None:
-        transaction.seq_nos.add(seq_no)
-    at, _ = standing_time(row.at, row.received_at)
+def _note_event(transaction: Transaction, row: SessionEvent, key: EventKey, at: datetime) -> None:
+    """Keep of an event what later ones are compared with and what pages show."""
+    transaction.keys.add(key)
+    if row.seq_no is not None:
+        transaction.seq_nos.add(row.seq_no)
+    _note_register(transaction, row.register_wh)
     if at < transaction.last_at:
         return
     transaction.last_at = at
@@ -471,6 +470,12 @@ def _note(transaction: Transaction, row: SessionEvent) -> None:
         transaction.last_power_w = row.power_w
     if row.charging is not None:
         transaction.charging = row.charging is ChargingState.CHARGING
+
+
+def _note_register(transaction: Transaction, register_wh: int | None) -> None:
+    last_wh = transaction.last_register_wh
+    if register_wh is not None and (last_wh is None or register_wh > last_wh):
+        transaction.last_register_wh = register_wh
 
 
 def _take_start(transaction: Transaction, arrival: Arrival) -> None:

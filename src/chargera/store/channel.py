@@ -401,22 +401,22 @@ def _columns(rows: Iterable[tuple[Any, ...]]) -> list[Any]:
 def _message_row(row: MessageRow) -> bytes:
     return b"".join(
         (
-            copy.text(row.station_id),
+            copy.word(row.station_id),
             copy.timestamp(row.received_at),
-            copy.boolean(row.inbound),
-            copy.text(row.ocpp_version),
-            copy.text(row.action),
+            copy.TRUE if row.inbound else copy.FALSE,
+            copy.word(row.ocpp_version),
+            copy.word(row.action),
             copy.text(row.message_id),
             copy.bytea(row.frame),
             copy.bytea(row.answer),
-            copy.text(row.outcome),
+            copy.word(row.outcome),
         )
     )
 
 
 def _event_row(row: tuple[str, int, bytes]) -> bytes:
     session_id, n, record = row
-    return copy.text(session_id) + copy.int4(n) + copy.bytea(record)
+    return copy.word(session_id) + copy.int4(n) + copy.bytea(record)
 
 
 def _session_row(transaction: Transaction) -> dict[str, Any]:

@@ -6,7 +6,8 @@ is a field count, then each field as its length and bytes; -1 is null.
 
 import struct
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -18,7 +19,6 @@ TRUE = b"\0\0\0\x01\x01"
 FALSE = b"\0\0\0\x01\x00"
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _length = struct.Struct("!i").pack
 _int4 = struct.Struct("!ii").pack
 _int8 = struct.Struct("!iq").pack
@@ -43,6 +43,10 @@ def text(value: str | None) -> bytes:
     return _length(len(data)) + data
 
 
+word = lru_cache(maxsize=65_536)(text)
+"""`text` for values that come again and again, such as station ids and actions."""
+
+
 def bytea(value: bytes | None) -> bytes:
     """Return a bytea field."""
     return NULL if value is None else _length(len(value)) + value
@@ -65,7 +69,8 @@ def boolean(value: bool) -> bytes:
 
 def timestamp(value: datetime) -> bytes:
     """Return a timestamptz field: microseconds since 2000-01-01 UTC."""
-    return _int8(8, (value - _EPOCH) // _MICROSECOND)
+    since = value - _EPOCH
+    return _int8(8, (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
 
 
 def rows(fields: int, encoded: Iterable[bytes]) -> bytes:
