@@ -82,7 +82,7 @@ class Csms:
 
     async def until(self, action: str, count: int = 1) -> list[dict[str, Any]]:
         """Wait until `count` requests of `action` came."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while len(found := self.of(action)) < count:
                 await asyncio.sleep(0.01)
         return found

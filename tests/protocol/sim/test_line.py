@@ -71,7 +71,7 @@ async def registered(client: httpx2.AsyncClient, station_id: str, meter_key: str
 
 
 async def billed(client: httpx2.AsyncClient, count: int) -> list[dict[str, Any]]:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             rows = (await client.get("/sessions")).json()["items"]
             if len([row for row in rows if row["state"] == "billed"]) == count:

@@ -74,7 +74,7 @@ async def running(unit: SimulatedStation, *sessions: PlannedSession) -> AsyncIte
     """Let the station stay while the body runs."""
     task = asyncio.create_task(unit.run(sessions, stay=True))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             yield
     finally:
         task.cancel()
@@ -82,7 +82,7 @@ async def running(unit: SimulatedStation, *sessions: PlannedSession) -> AsyncIte
 
 
 async def eventually(claim: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while not claim():
             await asyncio.sleep(0.01)
 
