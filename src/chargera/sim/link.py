@@ -129,6 +129,7 @@ class Link:
         self._patience = patience
         self._charge_point: Any = None
         self._lost = asyncio.Event()
+        self._was_accepted = False
         self._reset_asked = False
 
     @property
@@ -148,7 +149,7 @@ class Link:
                     attempt = 0
                     await self._serve(connection)
             except InvalidStatus as error:
-                if error.response.status_code == UNAUTHORIZED and not self.booted.is_set():
+                if error.response.status_code == UNAUTHORIZED and not self._was_accepted:
                     raise NotPermitted(
                         f"the network refuses station {self._access.station_id!r} (HTTP 401)",
                         field="password",
@@ -229,6 +230,7 @@ class Link:
 
     async def _speak(self, charge_point: Any) -> None:
         heartbeat_s = await self._boot(charge_point)
+        self._was_accepted = True
         self._charge_point = charge_point
         await self._on_boot()
         self.booted.set()
