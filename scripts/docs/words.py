@@ -202,7 +202,8 @@ STEPS = {
     " payer are trusted.",
     "anchor_on_topic": "The message stands at that place of the topic according to the sources of"
     " `--anchors`.",
-    "old_checkpoint": "The head does not contradict one that you kept (`--old-checkpoint`).",
+    "old_checkpoint": "The head that you kept (`--old-checkpoint`) is signed with a trusted key,"
+    " and the log only grew between it and the receipt's head.",
     "settlement": "Settlement on chain does not exist yet.",
 }
 

@@ -13,6 +13,7 @@ from chargera.cli.output import show
 from chargera.domain.errors import ChargEraError, Undetermined, Unreadable
 
 if TYPE_CHECKING:
+    from chargera.proofs.kept_head import LogSource
     from chargera.proofs.receipt import MirrorAnswer
     from chargera.proofs.trust import Trust
 
@@ -29,7 +30,12 @@ def verify(
         str | None, typer.Option("--log-key", help="Verifier key of the log alone.")
     ] = None,
     old_checkpoint: Annotated[
-        Path | None, typer.Option("--old-checkpoint", help="A head that you kept.")
+        Path | None,
+        typer.Option(
+            "--old-checkpoint",
+            help="A head that you kept. If it is of another size, its log is read from the servers"
+            " of --anchors, or from the folder that it lies in.",
+        ),
     ] = None,
     anchors: Annotated[
         list[str] | None,
@@ -58,6 +64,7 @@ def verify(
         _trust(trust, log_key),
         old_checkpoint=None if old_checkpoint is None else _checkpoint(old_checkpoint),
         mirrors=None if anchors is None else _mirrors(anchors, data),
+        logs=[] if old_checkpoint is None else _logs(old_checkpoint, anchors or ()),
     )
     document = verdict.as_dict()
     show(document, as_json, steps_text(document))
@@ -123,6 +130,15 @@ def _checkpoint(path: Path) -> bytes:
             remedy="give a file that was saved from /log/checkpoint",
         ) from error
     return data
+
+
+def _logs(kept: Path, sources: Sequence[str]) -> "list[LogSource]":
+    """Return where the log may be read: the folder that the kept head lies in, then servers."""
+    from chargera.cli.log_sources import exported_log, served_log
+
+    exported = exported_log(kept.parent)
+    served = [served_log(s.removeprefix(MIRROR)) for s in sources if s.startswith(MIRROR)]
+    return served if exported is None else [exported, *served]
 
 
 def _mirrors(sources: Sequence[str], receipt: bytes) -> "list[MirrorAnswer]":

@@ -2,7 +2,7 @@
 
 A receipt is one canonical JSON document. `verify_receipt` accounts for every byte of it: a byte
 is either covered by one of the named steps or refused by form. Trust (log key, operator, topics)
-comes from outside. Nothing here asks a network; rows of mirrors are handed in.
+comes from outside. Nothing here asks a network: rows of mirrors and readers of logs are handed in.
 """
 
 import base64
@@ -20,8 +20,9 @@ from chargera.domain.transaction import Anomaly, SessionEvent
 from chargera.proofs import canonical, records
 from chargera.proofs.anchor import AnchoredMessage, TopicMessage
 from chargera.proofs.cdr import Correction, Judgement, SessionFacts, SignedMeterValue, judge
-from chargera.proofs.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
+from chargera.proofs.checkpoint import Checkpoint, parse_checkpoint
 from chargera.proofs.entry import EntryKind, Envelope, commit, envelope_bytes
+from chargera.proofs.kept_head import LogSource, compare_with_kept
 from chargera.proofs.meter_key import load_meter_key
 from chargera.proofs.note import parse_note
 from chargera.proofs.ocpi import tariff_digest, tariff_from_ocpi
@@ -213,19 +214,20 @@ def verify_receipt(
     *,
     old_checkpoint: bytes | None = None,
     mirrors: Sequence[MirrorAnswer] | None = None,
+    logs: Sequence[LogSource] = (),
 ) -> ReceiptVerdict:
     """Check a receipt from form to anchor. Nothing is raised.
 
     `trust` None: what needs a trusted key is pending. `old_checkpoint`: a head that its holder
-    kept; the receipt's must not contradict it. `mirrors`: what sources of the topic say; None:
-    the place on the topic is not asked.
+    kept; the receipt's must not contradict it, by the tiles of one of `logs`. `mirrors`: what
+    sources of the topic say; None: the place on the topic is not asked.
     """
     try:
         receipt = parse_receipt(data)
     except (ChargEraError, RecursionError) as error:
         message = error.message if isinstance(error, ChargEraError) else "nested too deep"
         return ReceiptVerdict((Step("form", StepStatus.FAILED, message),))
-    case = _Case(receipt, trust, old_checkpoint, mirrors)
+    case = _Case(receipt, trust, old_checkpoint, mirrors, logs)
     steps = [Step("form", StepStatus.OK, "canonical, complete, nothing unknown in it")]
     for name, check in _CHECKS.items():
         steps.append(_run(name, check, case))
@@ -237,7 +239,7 @@ def check_session(receipt: Receipt, trust: Trust | None) -> tuple[Step, ...]:
 
     The steps are `records`, `readings`, `bill`, `signed_values` and `credits`. Nothing is raised.
     """
-    case = _Case(receipt, trust, None, None)
+    case = _Case(receipt, trust, None, None, ())
     return tuple(_run(name, check, case) for name, check in _SESSION_CHECKS.items())
 
 
@@ -250,11 +252,13 @@ class _Case:
         trust: Trust | None,
         old_checkpoint: bytes | None,
         mirrors: Sequence[MirrorAnswer] | None,
+        logs: Sequence[LogSource],
     ) -> None:
         self.receipt = receipt
         self.trust = trust
         self.old_checkpoint = old_checkpoint
         self.mirrors = mirrors
+        self.logs = logs
         self.checkpoint_note = receipt.entries[0].proof.checkpoint
         self.head = receipt.head
         self.judgement: Judgement | None = None
@@ -525,19 +529,7 @@ def _check_anchor_on_topic(case: _Case) -> _Finding:
 def _check_old_checkpoint(case: _Case) -> _Finding:
     if case.old_checkpoint is None:
         return StepStatus.NOT_ASKED, "no earlier head was given to compare with"
-    old = parse_checkpoint(case.old_checkpoint)
-    if case.trust is not None:
-        open_checkpoint(case.old_checkpoint, case.trust.origin, case.trust.log_keys)
-    if old.origin != case.head.origin:
-        return StepStatus.FAILED, f"the earlier head is of another log, {old.origin}"
-    if old.size == case.head.size:
-        if old.root_hash != case.head.root_hash:
-            return StepStatus.FAILED, "two heads of one size: the log shows two views"
-        return StepStatus.OK, "it is the same head"
-    return StepStatus.PENDING, (
-        f"heads of {old.size} and {case.head.size} entries: whether one extends the other takes"
-        " the log's tiles; use a tlog client on the mirrored log"
-    )
+    return compare_with_kept(case.old_checkpoint, case.head, case.trust, case.logs)
 
 
 def _check_settlement(case: _Case) -> _Finding:

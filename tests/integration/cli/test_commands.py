@@ -201,6 +201,7 @@ def test_the_line__from_a_station_to_a_receipt_that_verifies(
     run("tariff", "set", tariff_file)
     run("station", "tariff", "ST-LINE", "DAY")
     run("token", "add", "SIM-DRIVER", "--type", "ISO14443")
+    run("log", "export", tmp_path / "early")
     played = run.json(
         *("sim", "station", "--url", server.ready["ocpp"], "--id", "ST-LINE"),
         *("--password", password, "--ocpp", "2.0.1", "--sessions", "1"),
@@ -241,15 +242,39 @@ def test_the_line__from_a_station_to_a_receipt_that_verifies(
         "verify", receipt, "--trust", deployment, "--anchors", "mirror:http://127.0.0.1:1", code=3
     )
     assert silent["failed_step"] is None
-    run("verify", receipt, "--trust", deployment, "--old-checkpoint", _head(server, tmp_path))
-    none = run.json("verify", receipt, "--trust", deployment, "--old-checkpoint", page, code=2)
-    assert none["error"]["field"] == "old_checkpoint"
     run("verify", receipt, "--trust", deployment, "--log-key", key, code=2)
+    _compare_with_kept_heads(run, server, tmp_path)
 
     priced = run.json("tariff", "price", tariff_file, "--cdr", cdr)
     assert priced["gross_minor"] == row["gross_minor"]
     run("tariff", "price", tariff_file, code=2)
     assert parse_json(cdr.read_bytes())["tariffs"]
+
+
+def _compare_with_kept_heads(run: CommandLine, server: ServerProcess, folder: Path) -> None:
+    """A head from before the session binds its receipt, by the server's tiles or by an export."""
+    early, mirror = folder / "early" / "checkpoint", f"mirror:{server.ready['http']}"
+
+    def compare(kept: Path, *sources: str, code: int = 0) -> Any:
+        trusted = (folder / "receipt.json", "--trust", folder / "deployment.json")
+        given = [part for source in sources for part in ("--anchors", source)]
+        answer = run.json("verify", *trusted, "--old-checkpoint", kept, *given, code=code)
+        return answer if code == 2 else {s["step"]: s for s in answer["steps"]}["old_checkpoint"]
+
+    assert compare(_head(server, folder))["status"] == "ok"
+    assert compare(early, mirror)["status"] == "ok"
+    lagging = compare(early, code=3)
+    assert lagging["status"] == "pending"
+    assert "--anchors mirror:URL" in lagging["detail"]
+    assert compare(early, "mirror:http://127.0.0.1:1", code=3)["status"] == "pending"
+    kept = early.rename(early.with_name("kept"))
+    run("log", "export", folder / "early")
+    assert compare(kept)["status"] == "ok"
+    kept.write_bytes(kept.read_bytes().replace(b"\n\n", b"\nmore\n\n"))
+    assert compare(kept, code=2)["error"]["field"] == "old_checkpoint"
+    head = early.read_bytes().split(b"\n")
+    kept.write_bytes(b"\n".join([head[0], b"1", *head[2:]]))  # a size that was not signed
+    assert compare(kept, mirror, code=1)["status"] == "failed"
 
 
 def _billed(run: CommandLine, station_id: str) -> list[dict[str, Any]]:
