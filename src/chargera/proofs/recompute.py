@@ -70,6 +70,8 @@ class Counts:
     signed: int = 0
     """Bills that rest on signed meter values."""
     credits: int = 0
+    bills_elsewhere: int = 0
+    """Bills whose records the export has not got, and that the log does not call erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Recomputation:
         counts = self.counts
         return {
             "bills": counts.bills,
+            "bills_elsewhere": counts.bills_elsewhere,
             "differences": [d.as_dict() for d in self.differences[:DIFFERENCES_SHOWN]],
             "differences_total": len(self.differences),
             "entries": counts.entries,
@@ -148,13 +151,18 @@ def recompute(
 
 def _steps(counts: Counts, findings: Findings) -> list[Step]:
     """Return the steps after `form`: what each found, or else how much it found right."""
+    others = f"; {counts.bills_elsewhere} more are not in this export"
     right = {
         "signature": (1, f"a trusted key signed a head of {counts.entries} entries"),
         "tree": (1, f"{counts.entries} entries have the root of that head"),
         "sequence": (1, f"the entries of {counts.stations} stations are numbered without holes"),
         "records": (1, f"{counts.records} records are those that their entries commit to"),
         "readings": (1, f"the readings of {counts.sessions} sessions have their digests"),
-        "bill": (1, f"{counts.bills} bills recomputed, 0 differences"),
+        "bill": (
+            1,
+            f"{counts.bills} bills recomputed, 0 differences"
+            + (others if counts.bills_elsewhere else ""),
+        ),
         "signed_values": (counts.signed, f"{counts.signed} bills rest on signed meter values"),
         "credits": (counts.credits, f"{counts.credits} bills were taken back whole"),
     }
@@ -191,10 +199,12 @@ class _Bills:
         self._registrations: dict[str, list[OpenedRecord]] = {}
         self._tariffs: dict[int, OpenedRecord] = {}
         self._erased: set[int] = set()
+        self._has_first = False
 
     def keep(self, opened: OpenedRecord) -> None:
         """Keep what bills need."""
         kind, envelope = opened.envelope.kind, opened.envelope
+        self._has_first |= opened.index == 0
         try:
             if kind in OF_SESSION:
                 self._sessions.setdefault(opened.members()["session_id"], []).append(opened)
@@ -231,9 +241,14 @@ class _Bills:
                 self._findings.differ("readings", "its readings are missing", index, session_id)
 
     def leave_out(self, not_enclosed: set[int]) -> None:
-        """Say which bills there are no records of, unless the log says that they were erased."""
+        """Say which bills there are no records of, unless the log says that they were erased.
+
+        Who may read only what is his own is not asked about the rest. Who may read all has the
+        record of the first entry, which says whose network it is: then every bill is asked for.
+        """
         left = not_enclosed - self._erased
-        if left:
+        self.counts.bills_elsewhere = len(left)
+        if left and (self._has_first or not self.counts.bills):
             self._findings.pending["bill"] = (
                 f"{self.counts.bills} bills are equal; the records of {len(left)} more, the first"
                 f" of them entry {min(left)}, are not in this export"

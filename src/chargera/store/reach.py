@@ -46,12 +46,20 @@ ID_TOKENS: Mapping[Reach, str] = {
 _PUBLIC_RECORDS = f"e.kind = '{EntryKind.TARIFF_PUBLISHED}'"
 """Prices are public, and no bill can be recomputed without them."""
 
+_OWN_REGISTRATIONS = (
+    f"(e.kind = '{EntryKind.STATION_REGISTERED}' and exists (select from charging_session c"
+    " where c.station_id = e.station_id and c.login_id = %(login_id)s::uuid))"
+)
+"""Registrations of the stations where the caller charged: the time zone and the meter's key that
+the bills depend on. Each stands in the receipts from that station, too."""
+
 RECORDS: Mapping[Reach, str] = {
     Reach.ALL: "true",
     Reach.OWN_STATIONS: f"({_PUBLIC_RECORDS} or exists (select from station h"
     " where h.station_id = e.station_id and h.host_login_id = %(login_id)s::uuid))",
     Reach.OWN_ID_TOKENS: f"({_PUBLIC_RECORDS} or exists (select from charging_session c"
-    " where c.session_id = e.session_id and c.login_id = %(login_id)s::uuid))",
+    " where c.session_id = e.session_id and c.login_id = %(login_id)s::uuid)"
+    f" or {_OWN_REGISTRATIONS})",
     Reach.PUBLIC: _PUBLIC_RECORDS,
 }
 """Whose records of entries `e` the caller may read; the entries themselves are public."""

@@ -310,3 +310,29 @@ async def test_what_is_not_in_the_export__cannot_be_determined__and_said(
     assert (partial.exit_code, partial.differences) == (3, ())
     assert partial.counts.bills == 0
     assert "not in this export" in {s.step: s.detail for s in partial.steps}["bill"]
+
+
+async def test_a_drivers_own_export__all_that_its_bills_need_and_no_more(
+    network: Network, tmp_path: Path
+) -> None:
+    await network.live(Size(stations=4, sessions_a_station=6), Random(3))
+    driver = Caller("00000000-0000-0000-0000-000000000002", "eve", Role.DRIVER)
+    async with network.database.work() as work:
+        cursor = await work.connection.execute(
+            "update charging_session set login_id = %s where station_id = any(%s)"
+            " returning session_id, cdr_log_index",
+            [driver.login_id, ["RANDOM-000", "RANDOM-003"]],
+        )
+        mine = await cursor.fetchall()
+        await work.commit()
+    folder = await network.export(tmp_path / "export", driver)
+    outcome = run(folder, network.trust)
+    assert (outcome.exit_code, outcome.differences) == (0, ()), outcome
+    assert outcome.counts.sessions == len(mine)
+    assert outcome.counts.bills >= sum(index is not None for _, index in mine) > 0
+    assert outcome.counts.bills_elsewhere > 0
+    lines = lines_of(folder, "records.jsonl")
+    registered = {r["record"]["station_id"] for r in lines if r["kind"] == "station_registered"}
+    assert registered == {"RANDOM-000", "RANDOM-003"}
+    sessions = {line["record"].get("session_id") for line in lines} - {None}
+    assert sessions == {session_id for session_id, _ in mine}

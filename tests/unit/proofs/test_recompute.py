@@ -336,6 +336,21 @@ def test_recompute__a_bill_without_record__undetermined_unless_it_was_erased() -
     assert export.run().valid
 
 
+def test_recompute__bills_of_others__are_asked_only_of_who_may_read_all() -> None:
+    one = sample()
+    one.log.append(EntryKind.CDR, {"session_id": "of somebody else"})
+    export = exported(one)
+    del export.records[-1]
+    outcome = export.run()
+    assert (outcome.exit_code, outcome.counts.bills) == (3, 1)
+    assert "the records of 1 more" in {s.step: s.detail for s in outcome.steps}["bill"]
+    del export.records[0]  # only who may read all has the first entry's record
+    outcome = export.run()
+    assert (outcome.exit_code, outcome.as_dict()["bills_elsewhere"]) == (0, 1)
+    detail = {s.step: s.detail for s in outcome.steps}["bill"]
+    assert detail == "1 bills recomputed, 0 differences; 1 more are not in this export"
+
+
 @pytest.mark.parametrize("kind", [EntryKind.STATION_REGISTERED, EntryKind.TARIFF_PUBLISHED])
 def test_recompute__what_a_bill_needs_is_not_there__undetermined(kind: EntryKind) -> None:
     one = sample()
