@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from chargera.app.feed import LocalFeed
 from chargera.app.log_ports import SignedHead
 from chargera.app.ports import LiveEvent, NewEntry
 from chargera.app.receipts import build_receipt
-from chargera.domain.errors import Refused
+from chargera.domain.errors import InvalidInput, Refused
 from chargera.eventlog.custody import FileHeadMemory, open_key
 from chargera.eventlog.files import DurableFiles, OsDisk
 from chargera.eventlog.reading import LogReader
@@ -44,7 +45,7 @@ from chargera.eventlog.tiles import StoredTiles
 from chargera.ledger import mirror
 from chargera.ledger.anchoring import DELIVER_JOB, Anchoring, AnchorPolicy
 from chargera.ledger.embedded_topic import EmbeddedTopic
-from chargera.ocpp.certificates import local_authority, server_context
+from chargera.ocpp.certificates import RenewableTls, local_authority
 from chargera.ocpp.limits import ChannelLimits
 from chargera.ocpp.server import OcppServer
 from chargera.process import HttpServer, Loops, listen, write_private
@@ -74,6 +75,7 @@ TICK_S = 0.25
 BILL_POLL_S = 0.5
 SILENCE_POLL_S = 60.0
 PAGE_SAMPLE_S = 2.0
+CERTIFICATE_POLL_S = 5.0
 CLOCK_SAVE_S = 1.0
 CLOCK_LEAD_S = 3.0
 """Wall time by which what is saved of an accelerated clock is ahead of it."""
@@ -290,6 +292,7 @@ class Server:
             ChargingPolicy(heartbeat_interval_s=channel.heartbeat_interval_s),
         )
         self.billing = Billing(self.clock, self.entropy, self.settings.operator.id)
+        tls = self._tls()
         self.ocpp = OcppServer(
             self.access,
             self.charging,
@@ -304,20 +307,34 @@ class Server:
                 waiting_sockets_per_address_max=channel.waiting_sockets_per_address,
                 ping_interval_s=channel.ping_interval_s,
             ),
-            self._tls_context(),
+            tls,
             acknowledge_before_commit=self.options.acknowledge_before_commit,
         )
         await self.ocpp.start(self.options.host, self.options.ocpp_port, self.options.ocpp_tls_port)
         self._stack.push_async_callback(self.ocpp.stop)
+        if tls is not None:
+            renewing = partial(self._renew_certificate, tls)
+            watch = self.loops.running("certificate", renewing, CERTIFICATE_POLL_S)
+            await self._stack.enter_async_context(watch)
 
-    def _tls_context(self) -> Any:
+    def _tls(self) -> RenewableTls | None:
         options = self.options
         if options.ocpp_tls_port is None:
             return None
         if options.tls_cert is not None and options.tls_key is not None:
-            return server_context(options.tls_cert, options.tls_key)
+            return RenewableTls(options.tls_cert, options.tls_key)
         files = local_authority(options.data_dir / "tls", wall_clock())
-        return server_context(files.certificate_path, files.key_path)
+        return RenewableTls(files.certificate_path, files.key_path)
+
+    async def _renew_certificate(self, tls: RenewableTls) -> None:
+        """Let new connections have the certificate that lies in its files now."""
+        try:
+            if self.options.tls_cert is None:
+                local_authority(self.options.data_dir / "tls", wall_clock())
+            if tls.renew():
+                _log.info("the certificate of the TLS port was renewed")
+        except InvalidInput as error:
+            _log.warning("the old certificate stays: %s", error.message)
 
     async def _open_http(self) -> None:
         host = self.options.http_host or self.options.host

@@ -37,6 +37,40 @@ class LocalAuthority:
     key_path: Path
 
 
+class RenewableTls:
+    """The TLS settings of new connections, made anew when the certificate's files change."""
+
+    def __init__(self, certificate_path: Path, key_path: Path) -> None:
+        """Read the files; raise InvalidInput if they do not fit."""
+        self._files = (certificate_path, key_path)
+        self._seen = self._stamps()
+        self.context = server_context(certificate_path, key_path)
+
+    def renew(self) -> bool:
+        """Read the files again if they changed; say whether that gave new settings.
+
+        Raises InvalidInput, once a change, if the files do not fit (yet): the old settings stay.
+        """
+        stamps = self._stamps()
+        if stamps == self._seen:
+            return False
+        self._seen = stamps
+        self.context = server_context(*self._files)
+        return True
+
+    def _stamps(self) -> list[tuple[int, ...] | None]:
+        """Return what changes when a file is written or another is put in its place."""
+        stamps: list[tuple[int, ...] | None] = []
+        for path in self._files:
+            try:
+                status = path.stat()
+            except OSError:
+                stamps.append(None)
+            else:
+                stamps.append((status.st_ino, status.st_mtime_ns, status.st_size))
+        return stamps
+
+
 def server_context(certificate_path: Path, key_path: Path) -> ssl.SSLContext:
     """Return the TLS settings of the OCPP port; raise InvalidInput if the files do not fit."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 import socket
-import ssl
 import time
 from collections.abc import Callable
 
@@ -14,6 +13,7 @@ from picows import WSCloseCode
 from chargera.app.ports import ChannelDatabase, Clock, Feed
 from chargera.domain.errors import Unavailable
 from chargera.ocpp import v16, v201
+from chargera.ocpp.certificates import RenewableTls
 from chargera.ocpp.commands import StationCommands
 from chargera.ocpp.connection import Channel
 from chargera.ocpp.counters import CappedLog, ChannelCounters, Logger
@@ -48,14 +48,14 @@ class OcppServer:
         clock: Clock,
         feed: Feed,
         limits: ChannelLimits,
-        tls: ssl.SSLContext | None = None,
+        tls: RenewableTls | None = None,
         *,
         logger: Logger | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
         new_message_id: Callable[[], str] = lambda: secrets.token_hex(16),
         acknowledge_before_commit: bool = False,
     ) -> None:
-        """Serve `tls` (see `certificates.server_context`) on the TLS port.
+        """Serve what `tls` has at the moment of each connection on the TLS port.
 
         `acknowledge_before_commit` is for the durability harness alone (see `GroupCommit`).
         """
@@ -114,7 +114,7 @@ class OcppServer:
                 remedy="choose another port, or 0 for any free one",
             ) from error
 
-    async def _listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
+    async def _listen(self, host: str, port: int, tls: RenewableTls | None) -> int:
         loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -130,7 +130,10 @@ class OcppServer:
             raise
         doorkeeper = self._doorkeeper
         server = await aiofastnet.create_server(
-            loop, lambda: Entrance(doorkeeper, tls), sock=listener, backlog=BACKLOG
+            loop,
+            lambda: Entrance(doorkeeper, None if tls is None else tls.context),
+            sock=listener,
+            backlog=BACKLOG,
         )
         self._listeners.append(server)
         return int(listener.getsockname()[1])

@@ -17,7 +17,7 @@ import orjson
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from chargera.ocpp.certificates import local_authority, server_context
+from chargera.ocpp.certificates import RenewableTls, local_authority
 from chargera.ocpp.limits import ChannelLimits
 from chargera.ocpp.server import OcppServer
 from tests.unit.ocpp.doubles import (
@@ -50,11 +50,11 @@ class Rig:
         self.logger = SilentLogger()
         self.ca_path: Path | None = None
         self.writers: list[asyncio.StreamWriter] = []
-        tls = None
+        self.tls: RenewableTls | None = None
         if tls_folder is not None:
             files = local_authority(tls_folder, datetime.now(UTC))
             self.ca_path = files.ca_path
-            tls = server_context(files.certificate_path, files.key_path)
+            self.tls = RenewableTls(files.certificate_path, files.key_path)
         self.server = OcppServer(
             self.access,
             self.decisions,
@@ -62,7 +62,7 @@ class Rig:
             FixedClock(),
             self.feed,
             limits,
-            tls,
+            self.tls,
             logger=self.logger,
         )
 

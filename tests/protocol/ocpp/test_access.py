@@ -5,6 +5,7 @@ import base64
 import contextlib
 import ssl
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from chargera.app.ports import LiveEvent
 from chargera.domain.errors import Unavailable
+from chargera.ocpp.certificates import local_authority
 from chargera.ocpp.server import OcppServer
 from chargera.proofs.entry import EntryKind
 from tests.protocol.ocpp.rig import LIMITS, Rig, client_frame, running, upgrade_request
@@ -112,6 +114,23 @@ async def test_connect__tls__for_profile_2_and_no_lower(tmp_path: Path) -> None:
         other = await rig.connect("CP-1", secure=True)
         assert rig.server.connected == 2
         await other.close()
+
+
+async def test_connect__renewed_certificate__is_had_by_the_next_and_parts_from_nobody(
+    tmp_path: Path,
+) -> None:
+    async with running(tls_folder=tmp_path) as rig:
+        assert rig.tls is not None
+        first = await rig.connect("TLS-1", "ocpp2.0.1", secure=True)
+        (tmp_path / "server.pem").unlink()
+        local_authority(tmp_path, datetime.now(UTC))
+        assert rig.tls.renew()
+        second = await rig.connect("CP-1", "ocpp2.0.1", secure=True)
+        shown = [c.transport.get_extra_info("ssl_object").getpeercert() for c in (first, second)]
+        assert shown[0]["serialNumber"] != shown[1]["serialNumber"]
+        for client in (first, second):
+            await client.send('[2,"1","Heartbeat",{}]')
+            assert "currentTime" in await client.recv()
 
 
 @pytest.mark.parametrize("weakness", ["TLS 1.1", "CBC", "no ECDHE"])

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from chargera.domain.errors import InvalidInput
-from chargera.ocpp.certificates import local_authority, server_context
+from chargera.ocpp.certificates import RenewableTls, local_authority, server_context
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -111,3 +111,26 @@ def test_server_context__files_that_do_not_fit__are_refused(tmp_path: Path) -> N
         server_context(one.certificate_path, two.key_path)
     with pytest.raises(InvalidInput):
         server_context(tmp_path / "absent", two.key_path)
+
+
+def test_renewable_tls__reads_again_what_changed_and_keeps_what_fits(tmp_path: Path) -> None:
+    live, other = local_authority(tmp_path / "live", NOW), local_authority(tmp_path / "other", NOW)
+    tls = RenewableTls(live.certificate_path, live.key_path)
+    first = tls.context
+    assert not tls.renew()
+    assert tls.context is first
+
+    live.certificate_path.write_bytes(other.certificate_path.read_bytes())
+    with pytest.raises(InvalidInput):  # its key is not there yet
+        tls.renew()
+    assert not tls.renew(), "said once"
+    assert tls.context is first
+    other.key_path.replace(live.key_path)
+    assert tls.renew()
+    second = tls.context
+    assert second is not first
+
+    live.key_path.unlink()
+    with pytest.raises(InvalidInput):
+        tls.renew()
+    assert tls.context is second
