@@ -23,6 +23,9 @@ from chargera.proofs.running_hash import (
 MESSAGE_BYTES_MAX = 1024
 """consensus.message.maxBytesAllowed of the network; an anchor is always one message."""
 
+REMEDY = "save a page of a mirror's /api/v1/topics/ID/messages as it is, or name the mirror itself"
+"""What helps against rows that are no messages."""
+
 _JSON_MEMBERS = {
     "consensus_timestamp",
     "message",
@@ -178,7 +181,11 @@ def parse_mirror_row(row: object) -> TopicMessage:
     """
     match row:
         case {"chunk_info": {"total": total}} if total != 1:
-            raise Unsupported("topic message: is one chunk of several", field="chunk_info")
+            raise Unsupported(
+                "topic message: is one chunk of several",
+                field="chunk_info",
+                remedy="leave it out: an anchor is always one message",
+            )
         case {
             "consensus_timestamp": str(consensus_timestamp),
             "message": str(message),
@@ -190,7 +197,9 @@ def parse_mirror_row(row: object) -> TopicMessage:
         } if not isinstance(version, bool) and not isinstance(sequence_number, bool):
             pass
         case _:
-            raise Unreadable("topic message: a member is missing or of the wrong type")
+            raise Unreadable(
+                "topic message: a member is missing or of the wrong type", remedy=REMEDY
+            )
     try:
         return TopicMessage(
             topic_id=topic_id,
@@ -202,7 +211,7 @@ def parse_mirror_row(row: object) -> TopicMessage:
             running_hash_version=version,
         )
     except InvalidInput as error:
-        raise Unreadable(error.message, field=error.field) from None
+        raise Unreadable(error.message, field=error.field, remedy=REMEDY) from None
 
 
 def parse_mirror_page(document: object) -> tuple[list[TopicMessage], str | None]:
@@ -214,7 +223,7 @@ def parse_mirror_page(document: object) -> tuple[list[TopicMessage], str | None]
         case {"messages": list(rows), "links": {"next": (str() | None) as following}}:
             return [parse_mirror_row(row) for row in rows], following
         case _:
-            raise Unreadable("mirror page: must have messages and links.next")
+            raise Unreadable("mirror page: must have messages and links.next", remedy=REMEDY)
 
 
 def _check_follows(message: TopicMessage, last: TopicMessage) -> None:

@@ -259,7 +259,11 @@ def test_verify__trust_and_sources_that_cannot_be_read(
     named = [str(tmp_path / o) if o in ("broken", "none", "page") else o for o in options]
     assert cli.run(["verify", receipt, *named, "--json"]) == code
     document = json.loads(capsys.readouterr().out)
-    assert "error" in document or document["failed_step"] == "form"
+    if "error" in document:
+        assert document["error"]["message"]
+        assert document["error"]["remedy"]
+    else:
+        assert document["failed_step"] == "form"
 
 
 def test_openapi_and_settings__need_no_server(
