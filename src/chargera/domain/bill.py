@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from chargera.domain.money import decimal_string, minor_digits, round_half_up
@@ -21,6 +22,8 @@ SLOTS = {dimension: slot for slot, dimension in enumerate(Dimension)}
 _DIMENSIONS = tuple(Dimension)
 
 Number = Fraction | int
+
+_ZERO = Fraction(0)
 
 
 class _Unit(NamedTuple):
@@ -41,8 +44,7 @@ _UNITS = (
 """By slot. Time is shown in seconds: in hours most of it would be a repeating decimal."""
 
 
-@dataclass(frozen=True, slots=True)
-class BillQuantity:
+class BillQuantity(NamedTuple):
     """What a period had of one dimension.
 
     `quantity` is what was measured and `billed` what was paid for (they differ where `step_size`
@@ -57,8 +59,7 @@ class BillQuantity:
     exact: Fraction
 
 
-@dataclass(frozen=True, slots=True)
-class BillPeriod:
+class BillPeriod(NamedTuple):
     """A stretch of the session during which the same components applied, from `started_at`."""
 
     started_at: datetime
@@ -67,11 +68,14 @@ class BillPeriod:
     @property
     def exact(self) -> Fraction:
         """Cost of the period without VAT, in major units."""
-        return sum((quantity.exact for quantity in self.quantities), Fraction(0))
+        total = _ZERO
+        for quantity in self.quantities:
+            if quantity.exact:
+                total = total + quantity.exact if total else quantity.exact
+        return total
 
 
-@dataclass(frozen=True, slots=True)
-class BillLine:
+class BillLine(NamedTuple):
     """The sum over all periods of one dimension at one VAT rate, without VAT.
 
     `quantity` is what is billed; `exact` in major units; `minor` the same rounded half up.
@@ -131,9 +135,7 @@ def bill_as_json(bill: Bill) -> dict[str, object]:
         "lines": [
             {
                 "dimension": line.dimension.value,
-                "vat_rate": (
-                    None if line.vat_rate is None else decimal_string(Fraction(line.vat_rate))
-                ),
+                "vat_rate": None if line.vat_rate is None else _percentage(line.vat_rate),
                 "quantity": decimal_string(line.quantity),
                 "unit": unit_of(line.dimension),
                 "exact": decimal_string(line.exact),
@@ -160,6 +162,11 @@ def bill_as_json(bill: Bill) -> dict[str, object]:
             for period in bill.periods
         ],
     }
+
+
+@lru_cache(maxsize=256)
+def _percentage(vat_rate: Decimal) -> str:
+    return decimal_string(Fraction(vat_rate))
 
 
 class Rate(NamedTuple):
@@ -201,14 +208,18 @@ def make_bill(currency: str, slices: Iterable[Slice]) -> Bill:
     periods = []
     for index, (us, quantities, rates) in enumerate(slices):
         shown = []
-        for slot, (quantity, rate) in enumerate(zip(quantities, rates, strict=True)):
+        for slot, quantity in enumerate(quantities):
             if not quantity:
                 continue
+            rate = rates[slot]
             billed = quantity + extra.get((index, slot), 0)
-            exact = billed * rate.price if rate else Fraction(0)
+            exact = _ZERO
             if rate:
-                sum_billed, sum_exact = sums.get((slot, rate.vat), (0, Fraction(0)))
-                sums[slot, rate.vat] = sum_billed + billed, sum_exact + exact
+                exact = rate.price * billed
+                known = sums.get((slot, rate.vat))
+                sums[slot, rate.vat] = (
+                    (known[0] + billed, known[1] + exact) if known else (billed, exact)
+                )
             element = rate.element if rate else None
             shown.append(_bill_quantity(slot, quantity, billed, element, exact))
         periods.append(BillPeriod(from_us(int(us // 1)), tuple(shown)))
@@ -230,11 +241,12 @@ def make_bill(currency: str, slices: Iterable[Slice]) -> Bill:
 def _bill_quantity(
     slot: int, quantity: Number, billed: Number, element: int | None, exact: Fraction
 ) -> BillQuantity:
-    shown = _UNITS[slot].shown
+    unit = _UNITS[slot].shown
+    shown = Fraction(quantity, unit)
     return BillQuantity(
         dimension=_DIMENSIONS[slot],
-        quantity=Fraction(quantity, shown),
-        billed=Fraction(billed, shown),
+        quantity=shown,
+        billed=shown if billed == quantity else Fraction(billed, unit),
         element=element,
         exact=exact,
     )
@@ -243,22 +255,28 @@ def _bill_quantity(
 def _add_up(currency: str, lines: tuple[BillLine, ...], periods: tuple[BillPeriod, ...]) -> Bill:
     """Sum the lines; VAT is taken on the rounded net of each rate."""
     net_by_rate: dict[Decimal, int] = {}
-    vat_exact = Fraction(0)
+    net_exact = vat_exact = _ZERO
     for line in lines:
+        net_exact = net_exact + line.exact if net_exact else line.exact
         if line.vat_rate:
             net_by_rate[line.vat_rate] = net_by_rate.get(line.vat_rate, 0) + line.minor
-            vat_exact += line.exact * Fraction(line.vat_rate) / 100
+            vat = line.exact * _share(line.vat_rate)
+            vat_exact = vat_exact + vat if vat_exact else vat
     return Bill(
         currency=currency,
         lines=lines,
         periods=periods,
-        net_exact=sum((line.exact for line in lines), Fraction(0)),
+        net_exact=net_exact,
         vat_exact=vat_exact,
         net_minor=sum(line.minor for line in lines),
-        vat_minor=sum(
-            round_half_up(Fraction(rate) * net / 100) for rate, net in net_by_rate.items()
-        ),
+        vat_minor=sum(round_half_up(_share(rate) * net) for rate, net in net_by_rate.items()),
     )
+
+
+@lru_cache(maxsize=256)
+def _share(vat_rate: Decimal) -> Fraction:
+    """Return a percentage as the part of the whole that it is."""
+    return Fraction(vat_rate) / 100
 
 
 def _with_flat(slices: Iterable[Slice]) -> list[Slice]:

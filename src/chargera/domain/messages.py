@@ -8,10 +8,11 @@ station's own statement (`at`, aware UTC); our receive time travels beside the m
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from typing import NamedTuple
 
 from chargera.domain.pricing import ChargingState
 from chargera.domain.station import ConnectorStatus
+from chargera.domain.word import Word
 
 STORED_CHARS_MAX = 512
 """Longest text of a station that is stored as it is; four bytes each still fit into an index."""
@@ -34,7 +35,7 @@ def storable(text: str) -> str:
     return f"{clean[: STORED_CHARS_MAX - len(digest) - 1]}#{digest}"
 
 
-class TransactionEventKind(StrEnum):
+class TransactionEventKind(Word):
     """OCPP 2.0.1 `TransactionEventEnumType`."""
 
     STARTED = "Started"
@@ -42,7 +43,7 @@ class TransactionEventKind(StrEnum):
     ENDED = "Ended"
 
 
-class ReadingContext(StrEnum):
+class ReadingContext(Word):
     """Where in the transaction a value was taken; the rest of `ReadingContextEnumType` is OTHER."""
 
     BEGIN = "Transaction.Begin"
@@ -52,7 +53,7 @@ class ReadingContext(StrEnum):
     OTHER = "Other"
 
 
-class AuthorizationStatus(StrEnum):
+class AuthorizationStatus(Word):
     """The answers of OCPP `AuthorizationStatusEnumType` that both versions share."""
 
     ACCEPTED = "Accepted"
@@ -83,8 +84,7 @@ class SignedValue:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class MeterSample:
+class MeterSample(NamedTuple):
     """The values of one moment that billing and live pages use; the raw frame keeps the rest."""
 
     at: datetime
@@ -140,8 +140,7 @@ class DataTransfer:
     message_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionEvent:
+class TransactionEvent(NamedTuple):
     """Something that happened in a transaction.
 
     `evse` None: `connector` is an OCPP 1.6 connector number, or the message names neither.
@@ -208,8 +207,7 @@ class BootAnswer:
     interval_s: int
 
 
-@dataclass(frozen=True, slots=True)
-class HeartbeatAnswer:
+class HeartbeatAnswer(NamedTuple):
     """The time."""
 
     now: datetime
@@ -223,8 +221,7 @@ class AuthorizeAnswer:
     expires_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionAnswer:
+class TransactionAnswer(NamedTuple):
     """The transaction's number (1.6) and the token's status where a token was given."""
 
     transaction_id: str

@@ -10,11 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from typing import NamedTuple
 
 from chargera.domain.errors import InvalidInput
 from chargera.domain.messages import ReadingContext, TransactionEventKind
 from chargera.domain.pricing import ChargingState, MeteredSession, RegisterValue, StateChange
-from chargera.domain.transaction import Anomaly, SessionEvent, end_order, standing_time
+from chargera.domain.transaction import (
+    EARLIEST,
+    FUTURE_TOLERANCE,
+    Anomaly,
+    SessionEvent,
+    end_order,
+    standing_time,
+)
 
 ROUNDING_WH = 1
 """Values are rounded to whole Wh, some up and some down: a fall by so much is none."""
@@ -43,8 +51,7 @@ class Metering:
         return self.session.registers[-1].register_wh - self.session.registers[0].register_wh
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+class _Placed(NamedTuple):
     """A row with the time that counts."""
 
     row: SessionEvent
@@ -58,20 +65,25 @@ def assemble(events: Sequence[SessionEvent], *, numbered: bool, time_zone: str) 
     by register (1.6). `time_zone` is the station's IANA zone.
     """
     anomalies: set[Anomaly] = set()
-    suspect = _second_ends(events, anomalies)
-    events = [e for e in events if e.n not in suspect]
-    begin_wh = _register(events, _STARTED, ReadingContext.BEGIN)
-    end_wh = _register(events, _ENDED, ReadingContext.END)
-    if numbered:
-        ordered = _by_number(events, anomalies)
+    suspect: set[int] = set()
+    placed = _as_they_came(events, numbered=numbered)
+    if placed:
+        begin_wh, end_wh = placed[0].row.register_wh, placed[-1].row.register_wh
     else:
-        beyond = {e.n for e in events if _is_beyond(e, begin_wh, end_wh)}
-        if beyond:
-            anomalies.add(Anomaly.REGISTER_FELL)
-            suspect |= beyond
-        rest = [e for e in events if e.n not in beyond]
-        ordered = _by_register(rest, begin_wh, end_wh, anomalies)
-    placed = _with_times(ordered, anomalies)
+        suspect = _second_ends(events, anomalies)
+        events = [e for e in events if e.n not in suspect]
+        begin_wh = _register(events, _STARTED, ReadingContext.BEGIN)
+        end_wh = _register(events, _ENDED, ReadingContext.END)
+        if numbered:
+            ordered = _by_number(events, anomalies)
+        else:
+            beyond = {e.n for e in events if _is_beyond(e, begin_wh, end_wh)}
+            if beyond:
+                anomalies.add(Anomaly.REGISTER_FELL)
+                suspect |= beyond
+            rest = [e for e in events if e.n not in beyond]
+            ordered = _by_register(rest, begin_wh, end_wh, anomalies)
+        placed = _with_times(ordered, anomalies)
     start = next((p for p in placed if p.row.own and p.row.kind is _STARTED), None)
     end = next((p for p in placed if p.row.own and p.row.kind is _ENDED), None)
     for missing, anomaly in (
@@ -100,6 +112,44 @@ def assemble(events: Sequence[SessionEvent], *, numbered: bool, time_zone: str) 
 
 
 # Order and time --------------------------------------------------------------------------------
+
+
+def _as_they_came(events: Sequence[SessionEvent], *, numbered: bool) -> list[_Placed]:
+    """Return the rows as they came if nothing is odd about their order, else an empty list.
+
+    That is what nearly all sessions are: a start that says that it is the begin, values, and an
+    end that says so, each with a register and a time that stands, and none before its
+    predecessor in any of them. Whatever order would be made of these is the order they have.
+    """
+    if len(events) < 2 or events[0].context is not ReadingContext.BEGIN:
+        return []
+    if events[-1].context is not ReadingContext.END:
+        return []
+    last, kind = len(events) - 1, _STARTED
+    before_at, before_wh = EARLIEST, 0
+    next_no = events[0].seq_no if numbered else None
+    placed = []
+    for place, row in enumerate(events):
+        if place:
+            kind = _ENDED if place == last else _UPDATED
+        at, register_wh = row.at, row.register_wh
+        if (
+            row.kind is not kind
+            or not row.own
+            or register_wh is None
+            or register_wh < before_wh
+            or at < before_at
+            or at > row.received_at + FUTURE_TOLERANCE
+            or row.seq_no != next_no
+        ):
+            return []
+        if numbered:
+            if next_no is None:
+                return []
+            next_no += 1
+        before_at, before_wh = at, register_wh
+        placed.append(_Placed(row, at))
+    return placed
 
 
 def _second_ends(events: Sequence[SessionEvent], anomalies: set[Anomaly]) -> set[int]:

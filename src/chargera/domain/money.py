@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from chargera.domain.errors import InvalidInput
 
@@ -75,15 +76,23 @@ def decimal_string(value: Fraction | int) -> str:
     is rounded half up to `REPEATING_PLACES` decimals, all of them written.
     """
     denominator = value.denominator
+    if denominator == 1:
+        return str(value.numerator)
+    places = _places(denominator)
+    if places is None:
+        return _point(round_half_up(value * 10**REPEATING_PLACES), REPEATING_PLACES)
+    return _point(value.numerator * 10**places // denominator, places)
+
+
+@lru_cache(maxsize=1024)
+def _places(denominator: int) -> int | None:
+    """Return the decimals that a denominator needs, None if no finite number of them will do."""
     twos = (denominator & -denominator).bit_length() - 1
     rest, fives = denominator >> twos, 0
     while rest % 5 == 0:
         rest //= 5
         fives += 1
-    if rest != 1:
-        return _point(round_half_up(value * 10**REPEATING_PLACES), REPEATING_PLACES)
-    places = max(twos, fives)
-    return _point(value.numerator * 10**places // denominator, places)
+    return max(twos, fives) if rest == 1 else None
 
 
 def _point(scaled: int, places: int) -> str:

@@ -19,8 +19,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
-from enum import StrEnum
 from fractions import Fraction
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -42,6 +42,7 @@ from chargera.domain.bill import (
 )
 from chargera.domain.errors import InvalidInput
 from chargera.domain.tariff import DayOfWeek, Restrictions, Tariff
+from chargera.domain.word import Word
 from chargera.domain.zones import (
     DAY_US,
     SECOND_US,
@@ -81,23 +82,21 @@ _NEVER = 10**30
 """Greater than every time in microseconds, every day and every energy in Wh."""
 
 
-class ChargingState(StrEnum):
+class ChargingState(Word):
     """Whether the session is charging, or parking while it is not."""
 
     CHARGING = "charging"
     IDLE = "idle"
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterValue:
+class RegisterValue(NamedTuple):
     """What the import register showed `at` (aware), in Wh."""
 
     at: datetime
     register_wh: int
 
 
-@dataclass(frozen=True, slots=True)
-class StateChange:
+class StateChange(NamedTuple):
     """From `at` (aware) on the session was in `state`."""
 
     at: datetime
@@ -171,7 +170,7 @@ def price_session(tariff: Tariff, session: MeteredSession) -> Bill:
             "the session has not ended", field="ended_at", remedy="use its running cost"
         )
     _require_valid(tariff, session.started_at)
-    plan = _Plan.of(tariff)
+    plan = _plan_of(tariff)
     return make_bill(tariff.currency, _slices_of_session(plan, session, session.ended_at))
 
 
@@ -212,7 +211,7 @@ def price_periods(
             raise InvalidInput(
                 "a quantity is negative", field=f"charging_periods[{index}].dimensions"
             )
-    plan = _Plan.of(tariff)
+    plan = _plan_of(tariff)
     return make_bill(tariff.currency, _slices_of_periods(plan, periods, started_at, time_zone))
 
 
@@ -314,6 +313,9 @@ class _Plan(NamedTuple):
         return found[0], found[1], found[2], found[3]
 
 
+_plan_of = lru_cache(maxsize=256)(_Plan.of)
+
+
 def _minutes(of_day: time | None) -> int:
     """Return the minutes since midnight, 0 for none."""
     return of_day.hour * 60 + of_day.minute if of_day else 0
@@ -327,10 +329,21 @@ class _Path:
 
     def __init__(self, session: MeteredSession, start: int, end: int) -> None:
         """Draw the line from (start, 0) to (end, the session's energy)."""
-        registers = session.registers
+        self._session, self._start, self._end = session, start, end
+
+    @cached_property
+    def us(self) -> list[int]:
+        """When it bends."""
+        start, end = self._start, self._end
+        at = (to_us(register.at) for register in self._session.registers)
+        return [start, *(min(max(us, start), end) for us in at), end]
+
+    @cached_property
+    def wh(self) -> list[int]:
+        """How high it is there."""
+        registers = self._session.registers
         first = registers[0].register_wh if registers else 0
-        self.us = [start, *(min(max(to_us(r.at), start), end) for r in registers), end]
-        self.wh = [0, *(r.register_wh - first for r in registers), session.energy_wh]
+        return [0, *(r.register_wh - first for r in registers), self._session.energy_wh]
 
     def energy_at(self, us: int) -> Number:
         """Return the energy until `us`; a jump at `us` itself comes after it."""
@@ -364,14 +377,15 @@ def _slices_of_session(plan: _Plan, session: MeteredSession, ended_at: datetime)
     cuts: list[tuple[Number, Number]] = [
         (us, path.energy_at(us)) for us in times if start < us < end
     ]
-    cuts.extend((path.time_at(wh), wh) for wh in plan.energies_wh if 0 < wh <= path.wh[-1])
+    total_wh = session.energy_wh
+    cuts.extend((path.time_at(wh), wh) for wh in plan.energies_wh if 0 < wh <= total_wh)
     if len(cuts) >= MAX_PERIODS:
         raise InvalidInput(
             f"the bill would have more than {MAX_PERIODS} periods",
             field="ended_at",
             remedy="use fewer restrictions, or split the session",
         )
-    first, last = (start, 0), (end, path.wh[-1])
+    first, last = (start, 0), (end, total_wh)
     cuts = [first, *sorted(cut for cut in cuts if cut < last), last]
 
     slices: list[Slice] = []

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+
+from chargera.domain.word import Word
 
 
-class ProofLevel(StrEnum):
+class ProofLevel(Word):
     """What speaks for the energy of a session: the higher, the less is left to trust."""
 
     L0 = "L0"

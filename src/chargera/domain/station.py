@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from chargera.domain.errors import InvalidInput
+from chargera.domain.word import Word
 
 STATION_ID_PATTERN = re.compile(r"[A-Za-z0-9*+=|@._-]{1,48}")
 """OCPP 2.0.1 `identifierString` without `:`, which Basic authentication reserves."""
@@ -17,14 +17,14 @@ MAX_POWER_W = 2_000_000
 MAX_TEXT = 64
 
 
-class OcppVersion(StrEnum):
+class OcppVersion(Word):
     """A protocol version, by the name that people use."""
 
     V1_6 = "1.6"
     V2_0_1 = "2.0.1"
 
 
-class ConnectorType(StrEnum):
+class ConnectorType(Word):
     """The plugs that a station may be registered with."""
 
     TYPE1 = "type1"
@@ -35,7 +35,7 @@ class ConnectorType(StrEnum):
     NACS = "nacs"
 
 
-class ConnectorStatus(StrEnum):
+class ConnectorStatus(Word):
     """OCPP 2.0.1 `ConnectorStatusEnumType`, and `Unknown` before the first report."""
 
     AVAILABLE = "Available"

@@ -7,10 +7,10 @@ The `field` of an error is the name of the attribute; `proofs.ocpi` puts the JSO
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
-from enum import StrEnum
 
 from chargera.domain.errors import InvalidInput
 from chargera.domain.money import minor_digits
+from chargera.domain.word import Word
 
 MAX_ELEMENTS = 100
 MAX_ID_LENGTH = 36
@@ -24,7 +24,7 @@ MAX_STEP_SIZE = 10**7
 MAX_DURATION_S = 10**8
 
 
-class Dimension(StrEnum):
+class Dimension(Word):
     """What is priced: OCPI TariffDimensionType."""
 
     FLAT = "FLAT"
@@ -33,7 +33,7 @@ class Dimension(StrEnum):
     PARKING_TIME = "PARKING_TIME"
 
 
-class DayOfWeek(StrEnum):
+class DayOfWeek(Word):
     """OCPI DayOfWeek, in the order of `date.weekday()`."""
 
     MONDAY = "MONDAY"
@@ -45,7 +45,7 @@ class DayOfWeek(StrEnum):
     SUNDAY = "SUNDAY"
 
 
-class TariffType(StrEnum):
+class TariffType(Word):
     """OCPI TariffType: for whom a tariff is meant; it changes no price."""
 
     AD_HOC_PAYMENT = "AD_HOC_PAYMENT"

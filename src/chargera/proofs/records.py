@@ -29,6 +29,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from chargera.domain.errors import Unreadable
@@ -56,8 +57,12 @@ EVENT_MEMBERS = frozenset(
 )
 
 
+@lru_cache(maxsize=1024)
 def time_text(at: datetime) -> str:
-    """Return RFC 3339 with milliseconds and `Z`."""
+    """Return RFC 3339 with milliseconds and `Z`.
+
+    Remembered, because the messages of one batch were received at few different times.
+    """
     if at.tzinfo is not UTC:
         at = at.astimezone(UTC)
     return at.isoformat(timespec="milliseconds")[:-6] + "Z"
@@ -99,22 +104,16 @@ def event_bytes(event: SessionEvent) -> bytes:
     """Return `encode(event_record(event))`, which the channel needs for every message it takes."""
     n, kind, own, at, received_at, seq_no, register_wh, power_w, context, charging = event
     return (
-        f'{{"at":"{time_text(at)}","charging":{_word(charging)},"context":"{context}",'
-        f'"kind":"{kind}","n":{n},"own":{_TRUTH[own]},"power_w":{_number(power_w)},'
-        f'"received_at":"{time_text(received_at)}","register_wh":{_number(register_wh)},'
-        f'"seq_no":{_number(seq_no)}}}'
+        f'{{"at":"{time_text(at)}","charging":{_CHARGING[charging]},"context":"{context}",'
+        f'"kind":"{kind}","n":{n},"own":{"true" if own else "false"},'
+        f'"power_w":{"null" if power_w is None else power_w},'
+        f'"received_at":"{time_text(received_at)}",'
+        f'"register_wh":{"null" if register_wh is None else register_wh},'
+        f'"seq_no":{"null" if seq_no is None else seq_no}}}'
     ).encode()
 
 
-_TRUTH = {True: "true", False: "false"}
-
-
-def _number(value: int | None) -> int | str:
-    return "null" if value is None else value
-
-
-def _word(value: str | None) -> str:
-    return "null" if value is None else f'"{value}"'
+_CHARGING = {None: "null"} | {state: f'"{state}"' for state in ChargingState}
 
 
 def event_from_record(record: Mapping[str, Any], *, field: str) -> SessionEvent:
