@@ -48,6 +48,8 @@ RESUME_AT = 8
 
 SUPERSEDED = "superseded"
 
+_TEXT = WSMsgType.TEXT
+
 
 class Exchange:
     """One frame of a station on its way through the gateway; mutable, for it is hot."""
@@ -162,7 +164,7 @@ class Connection(WSListener):
             limits.frame_bytes_max(dialect.version), limits.depth_max, limits.members_max
         )
         self._bucket = TokenBucket(
-            limits.messages_per_s, limits.messages_burst, channel.monotonic_s
+            limits.messages_per_s, limits.messages_burst, self.connected_at_s
         )
         self._transport: WSTransport | None = None
         self._busy = False
@@ -188,7 +190,7 @@ class Connection(WSListener):
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             self._drop(b"", "a compressed frame, though no compression was agreed")
             self.close(WSCloseCode.PROTOCOL_ERROR, "no extension was agreed")
-        elif frame.msg_type is WSMsgType.TEXT and frame.fin and self._fragments is None:
+        elif frame.msg_type is _TEXT and frame.fin and self._fragments is None:
             self.receive(frame.get_payload_as_bytes())
         else:
             self._on_other_frame(transport, frame)
@@ -398,7 +400,7 @@ class Connection(WSListener):
 
     def _meter(self) -> None:
         """Count a frame against the station's rate."""
-        wait_s = self._bucket.take()
+        wait_s = self._bucket.take(self.last_seen_s)
         if wait_s:
             self._channel.counters.throttled += 1
             self._pause(wait_s)
@@ -433,7 +435,7 @@ class Connection(WSListener):
         transport = self._transport
         if transport is None or self.end_reason is not None:
             return
-        transport.send(WSMsgType.TEXT, frame)
+        transport.send(_TEXT, frame)
         self._bound_output(transport)
 
     def _bound_output(self, transport: WSTransport) -> None:

@@ -6,7 +6,7 @@ differs between versions stands in its tables; the code here walks them.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from chargera.domain.errors import InvalidInput
 from chargera.domain.messages import (
@@ -39,8 +39,7 @@ class Action:
     """Returns the payload of the answer that the use case gave."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadCall:
+class ReadCall(NamedTuple):
     """A call as understood, and how it breaks its schema if it does."""
 
     message: StationMessage
@@ -72,8 +71,9 @@ class Dialect:
         self._command = command
         self._known = schemas.actions(version)
         self._checks = {
-            action: (schemas.request_schema(version, action), entry.read)
+            action: (schema.is_valid, schema, entry.read)
             for action, entry in served.items()
+            for schema in (schemas.request_schema(version, action),)
         }
 
     def code(self, fault: Fault) -> str:
@@ -88,9 +88,9 @@ class Dialect:
         known = self._checks.get(action)
         if known is None:
             return ReadCall(UnservedCall(action), None)
-        schema, read = known
+        is_valid, schema, read = known
         notes: Notes = []
-        if not schema.is_valid(payload):
+        if not is_valid(payload):
             notes += deviations.check(schema.violations(payload))
         message = read(payload, notes)
         return ReadCall(message, deviations.describe(notes) if notes else None)

@@ -7,6 +7,7 @@ should be.
 
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 from chargera.ocpp.framing import CallRefused, Fault, Payload
@@ -24,32 +25,34 @@ Notes = list[str]
 
 def text(payload: Payload, member: str) -> str:
     """Return a text that must be there."""
-    value = optional_text(payload, member)
+    value = payload.get(member)
     if value is None:
         raise CallRefused(Fault.OCCURRENCE, f"{member}: is required")
-    return value
+    return _checked_text(value, member)
 
 
 def optional_text(payload: Payload, member: str) -> str | None:
     """Return a text, None if it is absent or null."""
     value = payload.get(member)
-    if value is None:
-        return None
+    return None if value is None else _checked_text(value, member)
+
+
+def _checked_text(value: Any, member: str) -> str:
     if value.__class__ is not str:
         raise CallRefused(Fault.TYPE, f"{member}: is no text")
     if len(value) > TEXT_CHARS_MAX or "\0" in value:
         raise CallRefused(
             Fault.PROPERTY, f"{member}: has a NUL or more than {TEXT_CHARS_MAX} characters"
         )
-    return str(value)
+    return value
 
 
 def integer(payload: Payload, member: str, low: int = 0, high: int = INT32_MAX) -> int:
     """Return an integer that must be there and within its range."""
-    value = optional_integer(payload, member, low, high)
+    value = payload.get(member)
     if value is None:
         raise CallRefused(Fault.OCCURRENCE, f"{member}: is required")
-    return value
+    return _checked_integer(value, member, low, high)
 
 
 def optional_integer(
@@ -57,15 +60,17 @@ def optional_integer(
 ) -> int | None:
     """Return an integer, None if it is absent or null."""
     value = payload.get(member)
-    if value is None:
-        return None
+    return None if value is None else _checked_integer(value, member, low, high)
+
+
+def _checked_integer(value: Any, member: str, low: int, high: int) -> int:
     if value.__class__ is float and value.is_integer():  # 1.0 is an integer in draft 6
         value = int(value)
     if value.__class__ is not int:
         raise CallRefused(Fault.TYPE, f"{member}: is no integer")
     if not low <= value <= high:
         raise CallRefused(Fault.PROPERTY, f"{member}: is not within {low} to {high}")
-    return int(value)
+    return value
 
 
 def member_object(payload: Payload, member: str) -> Payload:
@@ -94,7 +99,7 @@ def objects(payload: Payload, member: str) -> list[Payload]:
     for item in value:
         if item.__class__ is not dict:
             raise CallRefused(Fault.TYPE, f"{member}: is no list of objects")
-    return list(value)
+    return value
 
 
 def moment(payload: Payload, member: str, notes: Notes) -> datetime:
@@ -112,25 +117,22 @@ def optional_moment(payload: Payload, member: str, notes: Notes) -> datetime | N
         return None
     if value.__class__ is not str:
         raise CallRefused(Fault.TYPE, f"{member}: is no time")
-    at = _instant(value)
+    at, has_zone = _instant(value)
     if at is None:
         raise CallRefused(Fault.PROPERTY, f"{member}: is no RFC 3339 time")
-    if at.tzinfo is None:
+    if not has_zone:
         notes.append(f"{member}: has no time zone")
-        at = at.replace(tzinfo=UTC)
-    elif at.tzinfo is not UTC:
-        try:
-            at = at.astimezone(UTC)
-        except OverflowError:
-            raise CallRefused(Fault.PROPERTY, f"{member}: is out of range") from None
-    microseconds = at.microsecond % 1000
-    return at.replace(microsecond=at.microsecond - microseconds) if microseconds else at
+    return at
 
 
-def _instant(value: str) -> datetime | None:
-    """Return the instant of an ISO 8601 date and time, None if it is none."""
+@lru_cache(maxsize=1_024)
+def _instant(value: str) -> tuple[datetime | None, bool]:
+    """Return the UTC time of an ISO 8601 date and time, None if it is none, and if it has a zone.
+
+    Remembered, because a message repeats the time of its event with each of its values.
+    """
     if not 16 <= len(value) <= 40 or value[10] not in "Tt ":
-        return None
+        return None, True
     if value[-1] == "z":
         value = f"{value[:-1]}Z"
     leap_second = value[17:19] == "60"  # RFC 3339 has it, `datetime` does not
@@ -138,20 +140,23 @@ def _instant(value: str) -> datetime | None:
         value = f"{value[:17]}59{value[19:]}"
     try:
         at = datetime.fromisoformat(value)
-        return at + timedelta(seconds=1) if leap_second else at
+        has_zone = at.tzinfo is not None
+        at = at.astimezone(UTC) if has_zone else at.replace(tzinfo=UTC)
+        at = at + timedelta(seconds=1) if leap_second else at
     except (ValueError, OverflowError):
-        return None
+        return None, True
+    return at.replace(microsecond=at.microsecond // 1000 * 1000), has_zone
 
 
 def number(value: Any) -> int | Decimal | None:
     """Return a measured number given as JSON number or text, None if it is none."""
     if value.__class__ is str:
-        if value.isascii() and value.isdigit() and len(value) <= 15:
+        if value.isdecimal() and value.isascii() and len(value) <= 15:
             return int(value)
         if len(value) > 40:
             return None
     elif value.__class__ is int:
-        return int(value) if -QUANTITY_MAX <= value <= QUANTITY_MAX else None
+        return value if -QUANTITY_MAX <= value <= QUANTITY_MAX else None
     elif value.__class__ is not float:
         return None
     try:

@@ -31,6 +31,9 @@ class MessageType(IntEnum):
     CALLERROR = 4
 
 
+_CALL = MessageType.CALL.value
+
+
 class Fault(StrEnum):
     """What can be wrong with a call, spelled as OCPP 2.0.1 does (part 4, table 7)."""
 
@@ -124,7 +127,7 @@ def decode(frame: bytes, bounds: FrameBounds) -> Message:
     if message_type.__class__ is not int:
         raise BadFrame(Fault.RPC, "the message type is no integer")
     message_id = _message_id(document, message_type)
-    if message_type == MessageType.CALL:
+    if message_type == _CALL:
         if len(document) != 4:
             raise BadFrame(Fault.RPC, "a CALL has 4 elements", message_id, message_type)
         action, payload = document[2], document[3]

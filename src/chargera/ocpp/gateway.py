@@ -1,8 +1,9 @@
 """Group commit: many stations' messages in one unit of work, answered once it is durable.
 
 Messages gather while the previous commit is in flight; the next unit of work takes them all, at
-most `batch_max`, and starts at once when nothing is in flight. A station therefore hears "done"
-only of what survives a crash.
+most `batch_max`. It waits a moment, at most `gather_s`, for as many as were answered last or were
+waiting then: a busy station speaks again at once, and a commit for a hundred messages costs little
+more than one for a single message. A station hears "done" only of what survives a crash.
 
 * A batch that fails is replayed singly; a call that fails alone is answered InternalError and
   recorded in a unit of work of its own.
@@ -86,6 +87,9 @@ class GroupCommit:
         self._rows: list[MessageRow] = []
         self._entries: list[NewEntry] = []
         self._wake = asyncio.Event()
+        self._gathered = asyncio.Event()
+        self._expected = 0
+        """How many messages a commit waits for."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._down_since_s: float | None = None
@@ -94,8 +98,12 @@ class GroupCommit:
 
     def submit(self, exchange: Exchange) -> None:
         """Take an exchange; its connection's `finish` is called once it is recorded."""
-        self._pending.append(exchange)
-        self._wake.set()
+        pending = self._pending
+        pending.append(exchange)
+        if len(pending) == 1:
+            self._wake.set()
+        if len(pending) >= self._expected:
+            self._gathered.set()
 
     def record(self, row: MessageRow) -> None:
         """Take a row for the message log; it is written with the next commit."""
@@ -137,8 +145,17 @@ class GroupCommit:
                 await self._wake.wait()
             self._idle.clear()
             pending = self._pending
+            if 0 < len(pending) < self._expected:
+                await self._gather()
             batch = [pending.popleft() for _ in range(min(len(pending), self._limits.batch_max))]
             await self._process(batch)
+
+    async def _gather(self) -> None:
+        """Wait for the messages of those who were just answered, but not for long."""
+        self._gathered.clear()
+        timer = asyncio.get_running_loop().call_later(self._limits.gather_s, self._gathered.set)
+        await self._gathered.wait()
+        timer.cancel()
 
     # One batch ----------------------------------------------------------------------------
 
@@ -214,6 +231,7 @@ class GroupCommit:
             call.answer_frame = exchange.answer
 
     def _finish(self, batch: list[Exchange]) -> None:
+        self._expected = min(len(batch) + len(self._pending), self._limits.batch_max)
         messages = self._counters.messages
         for exchange in batch:
             if exchange.call is not None:

@@ -1,6 +1,5 @@
 """Every bound of the OCPP channel, as one value, and the bucket that meters messages."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from chargera.domain.station import OcppVersion
@@ -47,6 +46,8 @@ class ChannelLimits:
     command_unbooted_s: float = 30.0
     """A station that does not boot on this connection takes commands after this time."""
 
+    gather_s: float = 0.01
+    """How long a commit waits at most for the messages of those who were just answered."""
     batch_max: int = 256
     """Messages that share one commit."""
     database_patience_s: float = 10.0
@@ -63,20 +64,18 @@ class ChannelLimits:
 class TokenBucket:
     """A rate with a burst: each message takes one, time gives them back."""
 
-    __slots__ = ("_burst", "_filled_at_s", "_level", "_monotonic_s", "_per_s")
+    __slots__ = ("_burst", "_filled_at_s", "_level", "_per_s")
 
-    def __init__(self, per_s: float, burst: int, monotonic_s: Callable[[], float]) -> None:
-        """Start full."""
+    def __init__(self, per_s: float, burst: int, now_s: float) -> None:
+        """Start full at a time of the monotonic clock."""
         self._per_s = per_s
         self._burst = float(burst)
         self._level = float(burst)
-        self._monotonic_s = monotonic_s
-        self._filled_at_s = monotonic_s()
+        self._filled_at_s = now_s
 
-    def take(self) -> float:
+    def take(self, now_s: float) -> float:
         """Take one and return how many seconds to wait before the next; 0.0: none."""
-        now_s = self._monotonic_s()
         level = self._level + (now_s - self._filled_at_s) * self._per_s
         self._filled_at_s = now_s
-        self._level = level = min(level, self._burst) - 1.0
+        self._level = level = (min(self._burst, level)) - 1.0
         return 0.0 if level >= 1.0 else (1.0 - level) / self._per_s

@@ -29,14 +29,8 @@ Samples = tuple[MeterSample, ...]
 Signed = tuple[SignedValue, ...]
 
 EXPONENT_OF_UNIT = {
-    (ENERGY, ""): 0,
-    (ENERGY, "wh"): 0,
-    (ENERGY, "kwh"): 3,
-    (ENERGY, "mwh"): 6,
-    (POWER, ""): 0,
-    (POWER, "w"): 0,
-    (POWER, "kw"): 3,
-    (POWER, "mw"): 6,
+    ENERGY: {"": 0, "wh": 0, "kwh": 3, "mwh": 6},
+    POWER: {"": 0, "w": 0, "kw": 3, "mw": 6},
 }
 """By measurand and unit, without regard to case: `kWH` and `KWH` are in the field."""
 
@@ -104,7 +98,7 @@ def _context(sampled: Payload) -> ReadingContext:
 def _take(values: _Values, sampled: Payload, measurand: str, style: Style, notes: Notes) -> None:
     """Put one value under its context, measurand and phase; what cannot be read is noted."""
     unit = style.scale(sampled)
-    exponent = None if unit is None else EXPONENT_OF_UNIT.get((measurand, unit[0].casefold()))
+    exponent = None if unit is None else EXPONENT_OF_UNIT[measurand].get(unit[0].casefold())
     value = fields.number(sampled.get("value"))
     if exponent is None or unit is None or value is None:
         notes.append(f"{measurand}: value or unit cannot be read")
@@ -114,13 +108,17 @@ def _take(values: _Values, sampled: Payload, measurand: str, style: Style, notes
         value = value * 10**exponent
     elif exponent < 0:
         value = Decimal(value).scaleb(exponent)
+    key: str | tuple[str, str] = measurand
     phase = sampled.get("phase")
     if phase is not None:
         phase = PHASES.get(phase) if phase.__class__ is str else None
         if phase is None:
             return  # a difference between phases, or the neutral: no part of the total
-    quantities = values.setdefault(_context(sampled), {})
-    key = measurand if phase is None else (measurand, phase)
+        key = (measurand, phase)
+    context = _context(sampled)
+    quantities = values.get(context)
+    if quantities is None:
+        quantities = values[context] = {}
     location = sampled.get("location")
     if location == "EV" or (location == "Inlet" and key in quantities):
         return

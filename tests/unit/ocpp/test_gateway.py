@@ -134,6 +134,46 @@ async def test_submit__while_a_commit_is_in_flight__gathers_into_batches(rig: Ri
     assert rig.counters.messages == {"Heartbeat": 10}
 
 
+async def test_submit__of_stations_that_were_just_answered__share_a_commit(rig: Rig) -> None:
+    first, second = rig.station("CP-1"), rig.station("CP-2")
+    rig.database.gate.clear()
+    first.call("1")
+    await rig.database.began.wait()
+    second.call("1")  # comes while the first is in flight
+    rig.database.gate.set()
+    for count in (1, 2, 3):
+        await asyncio.wait_for(answered(first, count), 1)
+        first.call(str(count + 1))
+        await asyncio.wait_for(answered(second, count), 1)
+        second.call(str(count + 1))
+    await rig.settle()
+    assert [len(rows) for rows in rig.database.commits] == [1, 2, 2, 2, 1]
+
+
+async def test_submit__by_one_station_while_the_others_are_silent__is_not_kept_waiting(
+    rig: Rig,
+) -> None:
+    stations = [rig.station(f"CP-{n}") for n in range(4)]
+    for station in stations:
+        station.call("1")
+    await rig.settle()
+    began_s = asyncio.get_running_loop().time()
+    stations[0].call("2")
+    await asyncio.wait_for(answered(stations[0], 2), 5)
+    assert LIMITS.gather_s <= asyncio.get_running_loop().time() - began_s
+    rig.database.began.clear()
+    stations[0].call("3")
+    for _ in range(3):  # a lone speaker is served at once
+        await asyncio.sleep(0)
+    assert rig.database.began.is_set()
+    await rig.settle()
+
+
+async def answered(station: Station, count: int) -> None:
+    while len(station.answers) < count:
+        await asyncio.sleep(0)
+
+
 async def test_submit__calls_of_one_station__stay_in_order(rig: Rig) -> None:
     station = rig.station()
     for number in range(30):
