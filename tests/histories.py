@@ -327,6 +327,9 @@ class Databases(Protocol):
     def work(self) -> AbstractAsyncContextManager[Any]:
         """Open a unit of work."""
 
+    def channel_work(self) -> AbstractAsyncContextManager[Any]:
+        """Open a unit of work of the channel."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -405,7 +408,7 @@ class Csms:
                     b"[]",
                 )
             )
-        async with self.database.work() as work:
+        async with self.database.channel_work() as work:
             answers = await self.charging.handle(work, calls)
             await work.commit()
         for place, message, answer in zip(places, messages, answers, strict=False):

@@ -35,7 +35,9 @@ from chargera.domain.transaction import Transaction, standing_time
 
 NUMBERS_AT_ONCE = 32
 CLOSED_KEPT = 4
-"""How many transactions of a station that have ended stay in memory, and of one id of them."""
+"""How many transactions of a station that have ended stay in memory, and of one id of them.
+
+Twice as many gather before they are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,15 +242,17 @@ def _trim(state: StationState) -> int:
     """
     transactions = state.transactions
     gone: list[Transaction] = []
-    if len(transactions) > CLOSED_KEPT:
+    if len(transactions) > 2 * CLOSED_KEPT:
         closed = [number for number, uses in transactions.items() if all(map(_may_go, uses))]
         for number in closed[:-CLOSED_KEPT]:
             gone += transactions.pop(number)
     for uses in transactions.values():
-        if len(uses) > CLOSED_KEPT:
+        if len(uses) > 2 * CLOSED_KEPT:
             old = uses[:-CLOSED_KEPT]
             gone += filter(_may_go, old)
             uses[:-CLOSED_KEPT] = [use for use in old if not _may_go(use)]
+    if not gone:
+        return 0
     events = sum(len(transaction.keys) for transaction in gone)
     state.events_held -= events
     return events

@@ -45,13 +45,18 @@ class NetworkClock:
             start = not_before
         self._origin = start
         self._origin_s = monotonic_s()
+        self._told_ms = -1
+        self._told = start
 
     def now(self) -> datetime:
         """Return the network's time, aware UTC, in whole milliseconds."""
-        time = self._origin
-        if not self.manual:
-            time += timedelta(seconds=(self._monotonic_s() - self._origin_s) * self.rate)
-        return time.replace(microsecond=time.microsecond // 1000 * 1000)
+        elapsed_s = 0.0 if self.manual else (self._monotonic_s() - self._origin_s) * self.rate
+        origin = self._origin
+        elapsed_ms = (origin.microsecond + int(elapsed_s * 1e6)) // 1000
+        if elapsed_ms != self._told_ms:  # under load it is asked several times a millisecond
+            self._told_ms = elapsed_ms
+            self._told = origin.replace(microsecond=0) + timedelta(milliseconds=elapsed_ms)
+        return self._told
 
     def advance(self, seconds: float) -> datetime:
         """Move a manual clock forward and return the new time.
@@ -72,6 +77,7 @@ class NetworkClock:
                 remedy="the clock never goes back",
             )
         self._origin += timedelta(seconds=seconds)
+        self._told_ms = -1
         return self.now()
 
 

@@ -51,6 +51,7 @@ from chargera.domain.transaction import (
     TOKEN_OF_STOP,
     Anomaly,
     Arrival,
+    SessionEvent,
     SessionState,
     Transaction,
     add_to_hash,
@@ -208,7 +209,7 @@ class Batch:
         arrival = Arrival.of(event, call.received_at)
         transaction = self._running(call, state, arrival)
         if transaction is not None:
-            self._take(call, state, transaction, arrival)
+            self._take_value(call, state, transaction, arrival)
         else:
             transaction = self._find(call, state, arrival) or self._open(call, state, arrival)
             if is_repeat(transaction, arrival):
@@ -225,13 +226,16 @@ class Batch:
     def _running(
         self, call: InboundCall, state: StationState, arrival: Arrival
     ) -> Transaction | None:
-        """Return the transaction that the event plainly continues."""
-        uses = state.transactions.get(arrival.event.transaction_id or "")
-        if uses is None or len(uses) != 1:
+        """Return the transaction that the event plainly continues and leaves as it is."""
+        event = arrival.event
+        uses = state.transactions.get(event.transaction_id or "")
+        if uses is None or len(uses) != 1 or event.id_token is not None or event.signed:
             return None
         running = uses[0]
-        same = running.ocpp_version is call.ocpp_version
-        return running if same and belonging.continues(running, arrival) else None
+        if running.ocpp_version is not call.ocpp_version or running.evse == 0:
+            return None
+        is_plain = running.state is SessionState.CHARGING and belonging.continues(running, arrival)
+        return running if is_plain else None
 
     def _find(self, call: InboundCall, state: StationState, arrival: Arrival) -> Transaction | None:
         """Return the transaction that the event belongs to; None: it opens one."""
@@ -292,6 +296,36 @@ class Batch:
         uses.append(transaction)
         return transaction
 
+    def _take_value(
+        self, call: InboundCall, state: StationState, transaction: Transaction, arrival: Arrival
+    ) -> None:
+        """Take the next value of what runs, which is most of what stations send.
+
+        Only its row may have to be renewed: for pages, or because it has turned to parking.
+        """
+        was_charging = transaction.charging
+        self._keep_rows(state, transaction, take(transaction, arrival))
+        written_at = transaction.written_at
+        if (
+            written_at is None
+            or call.received_at - written_at >= ROW_INTERVAL
+            or transaction.charging is not was_charging
+            or not transaction.anomalies <= transaction.logged
+        ):
+            self._record_change(call, transaction)
+        self._tell("session", transaction.session_id)
+
+    def _keep_rows(
+        self, state: StationState, transaction: Transaction, rows: list[SessionEvent]
+    ) -> None:
+        session_id, events = transaction.session_id, self.changes.events
+        for row in rows:
+            encoded = records.event_bytes(row)
+            add_to_hash(transaction, row, encoded)
+            events.append((session_id, row.n, encoded))
+        self.events_taken += 1
+        state.events_held += 1
+
     def _take(
         self, call: InboundCall, state: StationState, transaction: Transaction, arrival: Arrival
     ) -> None:
@@ -299,12 +333,7 @@ class Batch:
         event = arrival.event
         was, was_ended = _summary(transaction), transaction.ended
         rows = take(transaction, arrival)
-        self.events_taken += 1
-        state.events_held += 1
-        for row in rows:
-            encoded = records.event_bytes(row)
-            add_to_hash(transaction, row, encoded)
-            self.changes.events.append((transaction.session_id, row.n, encoded))
+        self._keep_rows(state, transaction, rows)
         is_start = event.kind is _STARTED
         if is_start or transaction.evse == 0:
             self._place(state, transaction, event, call.ocpp_version)

@@ -22,8 +22,7 @@ from chargera.proofs.entry import EntryKind
 # Values that cross the ports -------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class NewEntry:
+class NewEntry(NamedTuple):
     """An entry to append: the record is private, its salted commitment public.
 
     `station_id` None: an entry of the network itself, without a per-station number.
@@ -79,8 +78,7 @@ class KnownIdToken:
     login_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectorStatement:
+class ConnectorStatement(NamedTuple):
     """What a 1.6 status said of a transaction: charging, parking or (None) nothing."""
 
     at: datetime
@@ -122,8 +120,7 @@ class InboundCall:
     answer_frame: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MessageRow:
+class MessageRow(NamedTuple):
     """One exchange in a station's message log."""
 
     station_id: str
@@ -148,8 +145,7 @@ class SignedValueRow:
     received_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectorReport:
+class ConnectorReport(NamedTuple):
     """A connector's state as last reported."""
 
     station_id: str

@@ -136,7 +136,7 @@ class MemoryDatabase:
         transaction.stored, transaction.bill_due = True, False
         encoded = self.events.get(session_id, [])
         events = [_event(record) for record in encoded]
-        recall(transaction, zip(events, encoded, strict=True))
+        recall(transaction, events, b",".join(encoded))
         for value in self.signed.get(session_id, []):
             transaction.signed.add(hashlib.sha256(value.raw).digest())
             transaction.signed_count = value.n + 1

@@ -7,10 +7,9 @@ is billed, and to which transaction an event belongs by `belonging`.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import NamedTuple
 
 from chargera.domain.messages import (
@@ -23,6 +22,7 @@ from chargera.domain.messages import (
 )
 from chargera.domain.pricing import ChargingState
 from chargera.domain.station import OcppVersion
+from chargera.domain.word import Word
 
 EARLIEST = datetime.fromisoformat("2020-01-01T00:00:00+00:00")
 """A station whose clock is before this has none (MicroOcpp and others boot in 1970)."""
@@ -33,7 +33,7 @@ READINGS_MAX = 50_000
 """Rows of one session: five weeks at a value a minute. What comes beyond is in the message log."""
 
 
-class SessionState(StrEnum):
+class SessionState(Word):
     """Where a charging session stands, as people and the API see it."""
 
     CHARGING = "charging"
@@ -43,7 +43,7 @@ class SessionState(StrEnum):
     REFUSED = "refused"
 
 
-class Anomaly(StrEnum):
+class Anomaly(Word):
     """What was odd about a session; each is also a log entry. Those in `BLOCKING` need a person."""
 
     NO_START = "no_start"
@@ -308,11 +308,13 @@ def take(transaction: Transaction, arrival: Arrival) -> list[SessionEvent]:
     return rows
 
 
-def recall(transaction: Transaction, rows: Iterable[tuple[SessionEvent, bytes]]) -> None:
-    """Make again what follows from a transaction's rows, given with their canonical bytes."""
-    for row, encoded in rows:
-        add_to_hash(transaction, row, encoded)
-        transaction.event_count += 1
+def recall(transaction: Transaction, events: Sequence[SessionEvent], joined: bytes) -> None:
+    """Make again what follows from a transaction's rows, of which `joined` has the canonical bytes.
+
+    They are joined by commas, as in the list that the close commits to.
+    """
+    count_rows(transaction, events, joined)
+    for row in events:
         if not row.own:
             _note_register(transaction, row.register_wh)
             continue
@@ -322,6 +324,13 @@ def recall(transaction: Transaction, rows: Iterable[tuple[SessionEvent, bytes]])
             transaction.start_key = key
         elif row.kind is TransactionEventKind.ENDED:
             transaction.end_key = _earlier_end(transaction.end_key, key)
+
+
+def count_rows(transaction: Transaction, events: Sequence[SessionEvent], joined: bytes) -> None:
+    """Make again the count and the hash of a transaction's rows, which is all that a bill needs."""
+    transaction.event_count = len(events)
+    if events:
+        transaction.events_hash.update(b"[" + joined)
 
 
 def add_to_hash(transaction: Transaction, row: SessionEvent, encoded: bytes) -> None:
@@ -356,7 +365,8 @@ def settle_state(transaction: Transaction) -> None:
     """Set the state that follows from what is known; `billed` is set by billing alone."""
     anomalies = transaction.anomalies
     if transaction.started:
-        anomalies.discard(Anomaly.NO_START)
+        if anomalies:
+            anomalies.discard(Anomaly.NO_START)
         if transaction.id_token_rank == TOKEN_OF_STOP:
             # Whoever stopped is not who started.
             transaction.id_token_key = transaction.id_token_status = None
@@ -367,11 +377,11 @@ def settle_state(transaction: Transaction) -> None:
         anomalies -= CURABLE - {Anomaly.NO_START}
         if transaction.started and transaction.id_token_key is None:
             anomalies.add(Anomaly.NO_ID_TOKEN)
-    if transaction.id_token_key is not None:
+    if anomalies and transaction.id_token_key is not None:
         anomalies.discard(Anomaly.NO_ID_TOKEN)
     if transaction.id_token_status not in (None, AuthorizationStatus.ACCEPTED):
         transaction.state = SessionState.REFUSED
-    elif anomalies & (BLOCKING if transaction.ended else CURABLE):
+    elif anomalies and not anomalies.isdisjoint(BLOCKING if transaction.ended else CURABLE):
         transaction.state = SessionState.REVIEW
     elif transaction.ended:
         transaction.state = SessionState.ENDED

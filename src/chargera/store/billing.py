@@ -2,37 +2,65 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from chargera.app.billing import BillingCase, BillingResult, CurrentCdr, SilentSession
+from chargera.app.billing import (
+    BillingCase,
+    BillingOutcome,
+    BillingResult,
+    CdrRow,
+    CurrentCdr,
+    SilentSession,
+)
 from chargera.app.ports import QuotedTariff
 from chargera.domain.errors import Unreadable
-from chargera.domain.transaction import Anomaly, Transaction
+from chargera.domain.transaction import Anomaly, Transaction, count_rows
 from chargera.proofs.cdr import SignedMeterValue
 from chargera.proofs.ocmf import parse_ocmf
-from chargera.store import channel
+from chargera.store import binary
+from chargera.store.binary import integer, string
+from chargera.store.columns import BOOLEAN, BYTEA, INT4, INT8, TEXT, TIME, WORD, Column, Table
 from chargera.store.entries import record_bytes
-from chargera.store.transactions import ask, read_transactions
+from chargera.store.pipeline import Call, Statement, run
+from chargera.store.registrations import (
+    ask_stations,
+    ask_tariffs,
+    read_newest_tariff,
+    stations,
+    tariff_of,
+)
+from chargera.store.transactions import (
+    COLUMNS,
+    ask,
+    ask_readings,
+    remembered,
+    transaction_of,
+)
 
 Connection = AsyncConnection[Any]
 
-_DUE = (
-    "select * from charging_session where bill_after <= now()"
-    " order by bill_after limit %s for update skip locked"
+_DUE = Statement(
+    "due",
+    f"select {COLUMNS} from charging_session s where s.bill_after <= now()"
+    " order by s.bill_after limit $1 for update skip locked",
+    (binary.INT4.oid,),
 )
-_QUOTED = (
-    "select t.* from tariff_version t join unnest(%s::text[], %s::int[])"
-    " as v(tariff_id, version) using (tariff_id, version)"
+_ONE = Statement(
+    "one_session",
+    f"select {COLUMNS} from charging_session s where s.session_id = $1 for update",
+    (binary.TEXT.oid,),
 )
-_CURRENT = (
+_CURRENT = Statement(
+    "current_cdrs",
     "select distinct on (session_id) session_id, cdr_id, log_index, document from cdr"
-    " where session_id = any(%s) and not is_credit order by session_id, log_index desc"
+    " where session_id = any($1) and not is_credit order by session_id, log_index desc",
+    (binary.TEXT.array_oid,),
 )
-_ONE = "select * from charging_session where session_id = %s for update"
 
 
 class BillingStore:
@@ -44,20 +72,16 @@ class BillingStore:
 
     async def take_due(self, limit: int) -> list[BillingCase]:
         """Return sessions whose bill is due, locked."""
-        return await self._cases(await self._rows(_DUE, [limit]))
+        return await self._cases(Call(_DUE, [binary.plain_int4(limit)]))
 
     async def load(self, session_id: str) -> BillingCase | None:
         """Return one session, locked; None if there is none."""
-        cases = await self._cases(await self._rows(_ONE, [session_id]))
+        cases = await self._cases(Call(_ONE, [session_id.encode()]))
         return cases[0] if cases else None
 
     async def load_tariff(self, tariff_id: str) -> QuotedTariff | None:
         """Return the newest version of a tariff."""
-        rows = await self._rows(
-            "select * from tariff_version where tariff_id = %s order by version desc limit 1",
-            [tariff_id],
-        )
-        return channel.quoted_tariff(rows[0]) if rows else None
+        return await read_newest_tariff(self._connection, tariff_id)
 
     async def mark_silent(self, before: datetime, limit: int) -> list[SilentSession]:
         """Put running sessions without a word since that time into review and return them."""
@@ -72,109 +96,55 @@ class BillingStore:
         )
         return [SilentSession(**row) for row in rows]
 
-    async def store(self, result: BillingResult, first_log_index: int) -> None:
-        """Write the rows; entry places count from `first_log_index`."""
+    @staticmethod
+    def calls(result: BillingResult, first_log_index: int) -> list[Call]:
+        """Return what writes the rows; entry places count from `first_log_index`."""
+        made = []
         if result.cdrs:
-            await self._store_cdrs(result, first_log_index)
-        rows = [
-            {
-                "session_id": outcome.transaction.session_id,
-                "state": outcome.state,
-                "anomalies": list(outcome.anomalies),
-                "proof_level": outcome.proof_level,
-                "net_minor": outcome.bill.net_minor if outcome.bill else None,
-                "vat_minor": outcome.bill.vat_minor if outcome.bill else None,
-                "gross_minor": outcome.bill.gross_minor if outcome.bill else None,
-                "currency": outcome.bill.currency if outcome.bill else None,
-                "tariff_id": outcome.tariff.tariff_id if outcome.tariff else None,
-                "tariff_version": outcome.tariff.version if outcome.tariff else None,
-                "cdr_log_index": None
-                if outcome.cdr_entry is None
-                else first_log_index + outcome.cdr_entry,
-            }
-            for outcome in result.outcomes
-        ]
-        await self._connection.execute(
-            "update charging_session s set state = r.state, anomalies = r.anomalies,"
-            " proof_level = coalesce(r.proof_level, s.proof_level),"
-            " net_minor = coalesce(r.net_minor, s.net_minor),"
-            " vat_minor = coalesce(r.vat_minor, s.vat_minor),"
-            " gross_minor = coalesce(r.gross_minor, s.gross_minor),"
-            " currency = coalesce(r.currency, s.currency),"
-            " tariff_id = coalesce(r.tariff_id, s.tariff_id),"
-            " tariff_version = coalesce(r.tariff_version, s.tariff_version),"
-            " cdr_log_index = coalesce(r.cdr_log_index, s.cdr_log_index), bill_after = null"
-            " from json_to_recordset(%s::json) as r(session_id text, state text,"
-            " anomalies text[], proof_level text, net_minor bigint, vat_minor bigint,"
-            " gross_minor bigint, currency text, tariff_id text, tariff_version int,"
-            " cdr_log_index bigint)"
-            " where s.session_id = r.session_id",
-            [orjson.dumps(rows).decode()],
-        )
+            rows = [_cdr_row(row, first_log_index) for row in result.cdrs]
+            made.append(_CDRS.of(rows))
+        if result.outcomes:
+            rows = [_outcome_row(outcome, first_log_index) for outcome in result.outcomes]
+            made.append(_OUTCOMES.of(rows))
+        return made
 
-    async def _store_cdrs(self, result: BillingResult, first_log_index: int) -> None:
-        async with self._connection.cursor() as cursor:
-            await cursor.executemany(
-                "insert into cdr (cdr_id, session_id, is_credit, replaces_cdr_id, currency,"
-                " net_minor, vat_minor, gross_minor, energy_wh, document, created_at, log_index)"
-                " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-                [
-                    (
-                        row.cdr_id,
-                        row.session_id,
-                        row.is_credit,
-                        row.replaces_cdr_id,
-                        row.bill.currency,
-                        *_amounts(row.record, row.is_credit),
-                        row.energy_wh,
-                        record_bytes(row.record),
-                        row.created_at,
-                        first_log_index + row.entry,
-                    )
-                    for row in result.cdrs
-                ],
-            )
-
-    async def _cases(self, rows: Sequence[DictRow]) -> list[BillingCase]:
-        if not rows:
+    async def _cases(self, sessions: Call) -> list[BillingCase]:
+        """Return the cases of sessions: a round trip for these, and one for all else."""
+        (rows,) = await run(self._connection, [sessions])
+        transactions = [transaction_of(row) for row in rows]
+        if not transactions:
             return []
-        session_ids = [row["session_id"] for row in rows]
-        remembered = await read_transactions(self._connection, rows)
-        connection = self._connection
-        async with connection.pipeline():
-            quoted = await ask(connection, _QUOTED, _tariff_keys(rows))
-            bills = await ask(connection, _CURRENT, [session_ids])
-            stations = await channel.read_stations(
-                connection, sorted({row["station_id"] for row in rows})
-            )
-            tariffs = {
-                (row["tariff_id"], row["version"]): channel.quoted_tariff(row)
-                for row in await quoted.fetchall()
-            }
-            current = {
-                row["session_id"]: CurrentCdr(
-                    row["cdr_id"], row["log_index"], orjson.loads(row["document"])
-                )
-                for row in await bills.fetchall()
-            }
+        session_ids = [transaction.session_id for transaction in transactions]
+        readings, signed, registered, plugs, bills, quoted = await run(
+            self._connection,
+            [
+                *ask_readings(session_ids),
+                *ask_stations({transaction.station_id for transaction in transactions}),
+                Call(_CURRENT, [binary.array(binary.TEXT, [*map(binary.word, session_ids)])]),
+                ask_tariffs({_tariff_key(t) for t in transactions if t.tariff_id}),
+            ],
+        )
+        cases = remembered(transactions, readings, signed, count_rows)
+        station_of = stations(registered, plugs)
+        tariffs = {(t.tariff_id, t.version): t for t in map(tariff_of, quoted)}
+        current = {string(row[0]): _current_cdr(row) for row in bills}
         signing = [
-            row["session_id"]
-            for row in rows
-            if remembered[row["session_id"]].signed
-            and stations[row["station_id"]].meter_key_der_hex
+            each.transaction.session_id
+            for each in cases
+            if each.signed and station_of[each.transaction.station_id].meter_key_der_hex
         ]
         pages = await self._previous_pages(signing) if signing else {}
         return [
             BillingCase(
                 each.transaction,
                 each.events,
-                stations[each.transaction.station_id],
+                station_of[each.transaction.station_id],
                 tariffs.get(_tariff_key(each.transaction)),
                 [SignedMeterValue(context, raw) for context, raw in each.signed],
                 pages.get(each.transaction.session_id),
                 current.get(each.transaction.session_id),
             )
-            for each in remembered.values()
+            for each in cases
         ]
 
     async def _previous_pages(self, session_ids: Sequence[str]) -> dict[str, Mapping[str, int]]:
@@ -205,9 +175,89 @@ def _tariff_key(transaction: Transaction) -> tuple[str, int]:
     return transaction.tariff_id or "", transaction.tariff_version or 0
 
 
-def _tariff_keys(rows: Sequence[DictRow]) -> list[list[Any]]:
-    keys = sorted({(r["tariff_id"], r["tariff_version"]) for r in rows if r["tariff_id"]})
-    return [[tariff_id for tariff_id, _ in keys], [version for _, version in keys]]
+def _current_cdr(row: tuple[bytes | None, ...]) -> CurrentCdr:
+    _, cdr_id, log_index, document = row
+    assert document is not None, "the schema has it not null"
+    return CurrentCdr(string(cdr_id), integer(log_index), orjson.loads(document))
+
+
+_CDR_COLUMNS = (
+    Column("cdr_id", WORD, itemgetter(0)),
+    Column("session_id", WORD, itemgetter(1)),
+    Column("is_credit", BOOLEAN, itemgetter(2)),
+    Column("replaces_cdr_id", TEXT, itemgetter(3)),
+    Column("currency", WORD, itemgetter(4)),
+    Column("net_minor", INT8, itemgetter(5)),
+    Column("vat_minor", INT8, itemgetter(6)),
+    Column("gross_minor", INT8, itemgetter(7)),
+    Column("energy_wh", INT8, itemgetter(8)),
+    Column("document", BYTEA, itemgetter(9)),
+    Column("created_at", TIME, itemgetter(10)),
+    Column("log_index", INT8, itemgetter(11)),
+)
+_CDRS = Table(
+    "cdrs",
+    f"insert into cdr ({', '.join(column.name for column in _CDR_COLUMNS)}) select * from {{rows}}",
+    _CDR_COLUMNS,
+)
+_OUTCOMES = Table(
+    "outcomes",
+    "update charging_session s set state = v.state, anomalies = v.anomalies::text[],"
+    " proof_level = coalesce(v.proof_level, s.proof_level),"
+    " net_minor = coalesce(v.net_minor, s.net_minor),"
+    " vat_minor = coalesce(v.vat_minor, s.vat_minor),"
+    " gross_minor = coalesce(v.gross_minor, s.gross_minor),"
+    " currency = coalesce(v.currency, s.currency),"
+    " tariff_id = coalesce(v.tariff_id, s.tariff_id),"
+    " tariff_version = coalesce(v.tariff_version, s.tariff_version),"
+    " cdr_log_index = coalesce(v.cdr_log_index, s.cdr_log_index), bill_after = null"
+    " from {rows} where s.session_id = v.session_id",
+    (
+        Column("session_id", WORD, itemgetter(0)),
+        Column("state", WORD, itemgetter(1)),
+        Column("anomalies", WORD, itemgetter(2)),
+        Column("proof_level", WORD, itemgetter(3)),
+        Column("net_minor", INT8, itemgetter(4)),
+        Column("vat_minor", INT8, itemgetter(5)),
+        Column("gross_minor", INT8, itemgetter(6)),
+        Column("currency", WORD, itemgetter(7)),
+        Column("tariff_id", WORD, itemgetter(8)),
+        Column("tariff_version", INT4, itemgetter(9)),
+        Column("cdr_log_index", INT8, itemgetter(10)),
+    ),
+)
+
+
+def _cdr_row(row: CdrRow, first_log_index: int) -> tuple[Any, ...]:
+    return (
+        row.cdr_id,
+        row.session_id,
+        row.is_credit,
+        row.replaces_cdr_id,
+        row.bill.currency,
+        *_amounts(row.record, row.is_credit),
+        row.energy_wh,
+        record_bytes(row.record),
+        row.created_at,
+        first_log_index + row.entry,
+    )
+
+
+def _outcome_row(outcome: BillingOutcome, first_log_index: int) -> tuple[Any, ...]:
+    bill, tariff, entry = outcome.bill, outcome.tariff, outcome.cdr_entry
+    return (
+        outcome.transaction.session_id,
+        outcome.state,
+        "{" + ",".join(outcome.anomalies) + "}",
+        outcome.proof_level,
+        *((bill.net_minor, bill.vat_minor, bill.gross_minor, bill.currency) if bill else _NO_BILL),
+        *((tariff.tariff_id, tariff.version) if tariff else _NO_TARIFF),
+        None if entry is None else first_log_index + entry,
+    )
+
+
+_NO_BILL = (None,) * 4
+_NO_TARIFF = (None,) * 2
 
 
 def _amounts(record: Mapping[str, Any], is_credit: bool) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ Each session runs in UTC, names itself, reads and writes JSON with orjson and wa
 statement, nor a lock, nor us in the middle of a transaction, for longer than a limit.
 """
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,10 +67,12 @@ def make_pool(
     wait_s: float = 30.0,
     application_name: str = "chargera",
     limits: SessionLimits = DEFAULT_LIMITS,
+    is_busy: bool = False,
 ) -> Pool:
     """Return a pool that is not open yet: `async with` it, or await its `open` and `close`.
 
-    A connection that broke while it lay in the pool is replaced before it is lent. Taking one
+    A connection that broke while it lay in the pool is replaced before it is lent; in a pool that
+    `is_busy`, unless it broke this very moment: the server is not asked each time. Taking one
     waits at most `wait_s`, then raises PoolTimeout (`database_errors` makes that Unavailable).
 
     Raises: InvalidInput, when `url` is no connection string.
@@ -81,7 +84,7 @@ def make_pool(
         max_size=size_max,
         timeout=wait_s,
         configure=_configure,
-        check=AsyncConnectionPool.check_connection,
+        check=_check_unless_quiet if is_busy else AsyncConnectionPool.check_connection,
         name=application_name,
         open=False,
     )
@@ -132,6 +135,21 @@ def _parameters(url: str, application_name: str, limits: SessionLimits) -> dict[
     }
 
 
+async def _check_unless_quiet(connection: Connection) -> None:
+    """Raise if a connection broke while it lay in the pool.
+
+    Nobody speaks to a session that asks nothing, unless it is to say that it ends: only where
+    something has come is the server asked.
+    """
+    readable = select.poll()
+    readable.register(connection.fileno(), select.POLLIN)
+    if readable.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
+
+
 async def _configure(connection: Connection) -> None:
+    # At each rollback psycopg has all prepared statements forgotten, with its own those of
+    # `pipeline`, unless it has none.
+    connection.prepare_threshold = None
     set_json_dumps(orjson.dumps, connection)
     set_json_loads(orjson.loads, connection)

@@ -11,7 +11,7 @@ from chargera.app.receipts import ReceiptHead
 from chargera.domain.transaction import SessionEvent
 from chargera.proofs.anchor import AnchoredMessage
 from chargera.proofs.entry import EntryKind
-from chargera.store import channel
+from chargera.store.transactions import read_events
 
 _ENTRY = "select * from log_entry where"
 
@@ -46,7 +46,7 @@ class ReceiptStore:
 
     async def session_events(self, session_id: str) -> list[SessionEvent]:
         """Return a session's readings in order of arrival."""
-        events = await channel.read_events(self._connection, [session_id])
+        events = await read_events(self._connection, [session_id])
         return events.get(session_id, [])
 
     async def receipt_head(self, log_index: int) -> ReceiptHead | None:

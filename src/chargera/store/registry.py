@@ -22,7 +22,7 @@ from chargera.app.views import (
 )
 from chargera.domain.station import ChargingStation
 from chargera.store import reach, running
-from chargera.store.channel import read_stations
+from chargera.store.registrations import read_stations
 
 Connection = AsyncConnection[Any]
 

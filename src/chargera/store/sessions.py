@@ -26,8 +26,8 @@ from chargera.domain.transaction import SessionEvent
 from chargera.proofs import ocpi
 from chargera.proofs.records import time_value
 from chargera.store import reach, running
-from chargera.store.channel import read_events
 from chargera.store.log_reads import PostgresLogReads
+from chargera.store.transactions import read_events
 
 Connection = AsyncConnection[Any]
 

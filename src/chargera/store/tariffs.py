@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from chargera.app.ports import QuotedTariff
 from chargera.app.views import TariffView
-from chargera.store.channel import quoted_tariff
+from chargera.store.registrations import read_newest_tariff
 
 Connection = AsyncConnection[Any]
 
@@ -32,12 +32,7 @@ class PostgresTariffs:
         await self._connection.execute(
             "select pg_advisory_xact_lock(hashtextextended('tariff ' || %s, 0))", [tariff_id]
         )
-        rows = await self._rows(
-            "select * from tariff_version where tariff_id = %(tariff_id)s"
-            " order by version desc limit 1",
-            {"tariff_id": tariff_id},
-        )
-        return quoted_tariff(rows[0]) if rows else None
+        return await read_newest_tariff(self._connection, tariff_id)
 
     async def add(
         self, quoted: QuotedTariff, document: dict[str, Any], published_at: datetime

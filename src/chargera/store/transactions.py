@@ -1,9 +1,9 @@
 """Transactions from their rows: a session, its readings, the signed values that it has."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import orjson
@@ -20,6 +20,9 @@ from chargera.domain.transaction import (
     Transaction,
     recall,
 )
+from chargera.store import binary
+from chargera.store.binary import flag, integer, moment, string
+from chargera.store.pipeline import Call, Rows, Statement, run
 
 Connection = AsyncConnection[Any]
 
@@ -29,8 +32,19 @@ _CHARGING: dict[str | None, ChargingState | None] = {None: None}
 _CHARGING.update((str(state), state) for state in ChargingState)
 
 
-_READINGS = (
-    "select session_id, record from session_event where session_id = any(%s) order by session_id, n"
+_READINGS = Statement(
+    "readings",
+    "select session_id, string_agg(record, ',' order by n) from session_event"
+    " where session_id = any($1) group by session_id",
+    (binary.TEXT.array_oid,),
+)
+"""The canonical list of each session's readings, without its brackets."""
+
+_SIGNED = Statement(
+    "signed",
+    "select session_id, n, context, raw from signed_value where session_id = any($1)"
+    " order by session_id, n",
+    (binary.TEXT.array_oid,),
 )
 
 
@@ -42,104 +56,141 @@ class Remembered(NamedTuple):
     signed: list[tuple[ReadingContext, bytes]]
 
 
-async def read_transactions(
-    connection: Connection, rows: Iterable[DictRow]
-) -> dict[str, Remembered]:
-    """Return the transactions of rows of `charging_session` by session id, each once."""
-    found = {row["session_id"]: Remembered(transaction_of(row), [], []) for row in rows}
-    if not found:
-        return found
-    async with connection.pipeline():
-        readings = await ask(connection, _READINGS, [list(found)])
-        signed = await ask(
-            connection,
-            "select session_id, n, context, raw from signed_value where session_id = any(%s)"
-            " order by session_id, n",
-            [list(found)],
-        )
-        records: dict[str, list[bytes]] = defaultdict(list)
-        for row in await readings.fetchall():
-            records[row["session_id"]].append(row["record"])
-        for row in await signed.fetchall():
-            transaction, _, values = found[row["session_id"]]
-            transaction.signed.add(hashlib.sha256(row["raw"]).digest())
-            transaction.signed_count = row["n"] + 1
-            values.append((_CONTEXTS[row["context"]], row["raw"]))
-    for session_id, encoded in records.items():
-        transaction, events, _ = found[session_id]
-        events.extend(map(event_of, encoded))
-        recall(transaction, zip(events, encoded, strict=True))
-    return found
+async def read_transactions(connection: Connection, rows: Rows) -> list[Transaction]:
+    """Return the transactions of rows with `COLUMNS`, each once, as if they had never gone."""
+    if not rows:
+        return []
+    transactions = [transaction_of(row) for row in rows]
+    calls = ask_readings([transaction.session_id for transaction in transactions])
+    readings, signed = await run(connection, calls)
+    found = remembered(transactions, readings, signed, recall)
+    return [each.transaction for each in found]
+
+
+def ask_readings(session_ids: Collection[str]) -> list[Call]:
+    """Return the two calls whose rows `remembered` takes."""
+    wanted = [binary.array(binary.TEXT, [binary.word(key) for key in session_ids])]
+    return [Call(_READINGS, wanted), Call(_SIGNED, wanted)]
+
+
+def remembered(
+    transactions: Iterable[Transaction],
+    readings: Rows,
+    values: Rows,
+    take_rows: Callable[[Transaction, Sequence[SessionEvent], bytes], None],
+) -> list[Remembered]:
+    """Return transactions with what belongs to them, each once.
+
+    `take_rows` makes again what follows from the readings and is wanted.
+    """
+    found = {each.session_id: Remembered(each, [], []) for each in transactions}
+    for session_id, n, context, raw in values:
+        assert raw is not None, "the schema has it not null"
+        transaction, _, signed = found[string(session_id)]
+        transaction.signed.add(hashlib.sha256(raw).digest())
+        transaction.signed_count = integer(n) + 1
+        signed.append((_CONTEXTS[string(context)], raw))
+    for session_id, records in readings:
+        assert records is not None, "a group has rows"
+        transaction, events, _ = found[string(session_id)]
+        events += events_of(records)
+        take_rows(transaction, events, records)
+    return list(found.values())
 
 
 async def read_events(
     connection: Connection, session_ids: Sequence[str]
 ) -> dict[str, list[SessionEvent]]:
     """Return the readings of these sessions in order of arrival."""
-    cursor = await ask(connection, _READINGS, [list(session_ids)])
-    events: dict[str, list[SessionEvent]] = defaultdict(list)
-    for row in await cursor.fetchall():
-        events[row["session_id"]].append(event_of(row["record"]))
-    return events
+    (readings,) = await run(connection, ask_readings(session_ids)[:1])
+    return {string(session_id): events_of(records or b"") for session_id, records in readings}
 
 
-def event_of(record: bytes) -> SessionEvent:
-    """Return the reading that its canonical bytes stand for.
+def events_of(records: bytes) -> list[SessionEvent]:
+    """Return the readings of a canonical list without its brackets.
 
     Unlike `records.event_from_record` this believes what it reads: we wrote it.
     """
-    members = orjson.loads(record)
-    return SessionEvent(
-        members["n"],
-        _KINDS[members["kind"]],
-        members["own"],
-        datetime.fromisoformat(members["at"]),
-        datetime.fromisoformat(members["received_at"]),
-        members["seq_no"],
-        members["register_wh"],
-        members["power_w"],
-        _CONTEXTS[members["context"]],
-        _CHARGING[members["charging"]],
-    )
+    moment = datetime.fromisoformat
+    return [
+        SessionEvent(
+            members["n"],
+            _KINDS[members["kind"]],
+            members["own"],
+            moment(members["at"]),
+            moment(members["received_at"]),
+            members["seq_no"],
+            members["register_wh"],
+            members["power_w"],
+            _CONTEXTS[members["context"]],
+            _CHARGING[members["charging"]],
+        )
+        for members in orjson.loads(b"[" + records + b"]")
+    ]
 
 
-def transaction_of(row: DictRow) -> Transaction:
-    """Return the transaction that a row of `charging_session` describes, without its readings."""
-    status, state = row["id_token_status"], SessionState(row["state"])
-    anomalies = {Anomaly(code) for code in row["anomalies"]}
-    return Transaction(
-        session_id=row["session_id"],
-        station_id=row["station_id"],
-        evse=row["evse"],
-        connector=row["connector"],
-        ocpp_version=OcppVersion(row["ocpp_version"]),
-        transaction_id=row["transaction_id"],
-        generation=row["generation"],
-        received_at=row["received_at"],
-        started_at=row["started_at"],
-        state=state,
-        charging=row["charging"],
-        started=row["started"],
-        ended=row["ended"],
-        ended_at=row["ended_at"],
-        id_token_key=row["id_token_key"],
-        id_token_status=AuthorizationStatus(status) if status else None,
-        id_token_rank=row["id_token_rank"],
-        login_id=str(row["login_id"]) if row["login_id"] else None,
-        remote_start_id=row["remote_start_id"],
-        meter_start_wh=row["meter_start_wh"],
-        meter_stop_wh=row["meter_stop_wh"],
-        last_register_wh=row["last_register_wh"],
-        last_power_w=row["last_power_w"],
-        stop_reason=row["stop_reason"],
-        tariff_id=row["tariff_id"],
-        tariff_version=row["tariff_version"],
-        currency=row["currency"],
-        anomalies=anomalies,
-        logged=set(anomalies),
-        stored=True,
-        written_at=row["changed_at"],
-    )
+def transaction_of(values: Sequence[bytes | None]) -> Transaction:
+    """Return the transaction that a row with `COLUMNS` describes, without its readings."""
+    members: dict[str, Any] = {
+        name: None if value is None else decode(value)
+        for (name, decode), value in zip(_FIELDS, values, strict=True)
+    }
+    transaction = Transaction(**members)
+    transaction.logged = set(transaction.anomalies)
+    transaction.stored = True
+    return transaction
+
+
+def _anomalies(data: bytes) -> set[Anomaly]:
+    codes = data[1:-1].decode()  # an array as text: words need no quotes
+    return {Anomaly(code) for code in codes.split(",")} if codes else set()
+
+
+def _word(kind: type[StrEnum]) -> Callable[[bytes], Any]:
+    members = {member.value.encode(): member for member in kind}
+    return members.__getitem__
+
+
+_FIELDS: tuple[tuple[str, Callable[[bytes], Any]], ...] = (
+    ("session_id", string),
+    ("station_id", string),
+    ("evse", integer),
+    ("connector", integer),
+    ("ocpp_version", _word(OcppVersion)),
+    ("transaction_id", string),
+    ("generation", integer),
+    ("received_at", moment),
+    ("started_at", moment),
+    ("state", _word(SessionState)),
+    ("charging", flag),
+    ("started", flag),
+    ("ended", flag),
+    ("ended_at", moment),
+    ("id_token_key", string),
+    ("id_token_status", _word(AuthorizationStatus)),
+    ("id_token_rank", integer),
+    ("login_id", string),
+    ("remote_start_id", integer),
+    ("meter_start_wh", integer),
+    ("meter_stop_wh", integer),
+    ("last_register_wh", integer),
+    ("last_power_w", integer),
+    ("stop_reason", string),
+    ("tariff_id", string),
+    ("tariff_version", integer),
+    ("currency", string),
+    ("anomalies", _anomalies),
+    ("written_at", moment),
+)
+"""Fields of a transaction that stand in its row, and how they are read."""
+
+_EXPRESSIONS = {
+    "login_id": "s.login_id::text",
+    "anomalies": "s.anomalies::text",
+    "written_at": "s.changed_at",
+}
+COLUMNS = ", ".join(_EXPRESSIONS.get(name, f"s.{name}") for name, _ in _FIELDS)
+"""What `transaction_of` wants selected from `charging_session s`."""
 
 
 async def ask(

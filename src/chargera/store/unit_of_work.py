@@ -18,12 +18,13 @@ from chargera.app.ports import (
     QuotedTariff,
     Wanted,
 )
-from chargera.store import channel, entries
+from chargera.store import channel, channel_writes, entries, pipeline
 from chargera.store.access import PostgresIdempotency, PostgresLogins
 from chargera.store.billing import BillingStore
-from chargera.store.connection import Connection, database_errors, make_pool
+from chargera.store.connection import Connection, Pool, database_errors, make_pool
 from chargera.store.id_tokens import PostgresIdTokens
 from chargera.store.log_reads import PostgresLogReads
+from chargera.store.pipeline import Call
 from chargera.store.receipts import ReceiptStore
 from chargera.store.registry import PostgresCommands, PostgresStations
 from chargera.store.sessions import PostgresSessions
@@ -41,6 +42,8 @@ class UnitOfWork:
         self._entries: list[NewEntry] = []
         self._changes: list[Changes] = []
         self._written: list[Changes] = []
+        self._calls: list[Call] = []
+        """What is written with the commit."""
         self.first_log_index: int | None = None
         """Index of the first appended entry; the others follow. Known after `commit`/`flush`."""
         # What administrative use cases see: `app.admin_ports`.
@@ -87,35 +90,49 @@ class UnitOfWork:
         return await BillingStore(self.connection).mark_silent(before, limit)
 
     async def store_bills(self, result: BillingResult) -> None:
-        """Flush the log entries and write the bills with their indexes."""
-        first = await self.flush()
-        await BillingStore(self.connection).store(result, first or 0)
+        """Write the log entries and the bills with their indexes, at `commit`."""
+        await self._collect()
+        self._calls += BillingStore.calls(result, self.first_log_index or 0)
 
     async def flush(self) -> int | None:
         """Write what was collected and return the first entry's index; None without entries.
 
         Holds the log's lock until the commit, so nothing slow may follow.
         """
-        for changes in self._changes:
-            await channel.write(self.connection, changes)
-        written, self._changes = self._changes, []
-        self._written.extend(written)
-        if self._entries:
-            self.first_log_index = await entries.append(
-                self.connection, self._entries, self._entropy
-            )
-        self._entries = []
+        await self._collect()
+        await pipeline.run(self.connection, self._calls)
+        self._calls = []
         return self.first_log_index
 
     async def commit(self) -> None:
         """Write everything in one transaction; on return it is durable."""
-        await self.flush()
-        await self.connection.commit()
+        await self._collect()
+        await pipeline.run(self.connection, [*self._calls, pipeline.COMMIT])
+        self._calls = []
         for changes in self._written:
             for transaction in changes.sessions.values():
                 transaction.stored = True
                 transaction.bill_due = False
         self._written = []
+
+    async def _collect(self) -> None:
+        """Turn what was collected into calls; entries need to know their places first.
+
+        Rows are written before the log's lock is taken, which is held until the commit.
+        """
+        for changes in self._changes:
+            self._calls += channel_writes.calls(changes)
+        self._written += self._changes
+        self._changes = []
+        if not self._entries:
+            return
+        written = await pipeline.run(
+            self.connection, [*self._calls, *entries.reserve(self._entries)]
+        )
+        reserved = written[len(self._calls) :]
+        self.first_log_index = entries.first_index(reserved)
+        self._calls = [entries.insert(self._entries, reserved, self._entropy)]
+        self._entries = []
 
     def now(self) -> datetime:
         """Return the network's time."""
@@ -123,37 +140,45 @@ class UnitOfWork:
 
 
 class Database:
-    """Opens units of work on a pool of connections."""
+    """Opens units of work on a pool of connections; the channel has one of its own."""
 
     def __init__(self, url: str, clock: Clock, entropy: Entropy) -> None:
-        """Prepare a pool for the database at `url`; `open` connects."""
+        """Prepare pools for the database at `url`; `open` connects."""
         self.url = url
         self._clock = clock
         self._entropy = entropy
         self.pool = make_pool(url)
+        self._channel_pool = make_pool(
+            url, size_min=1, size_max=1, application_name="chargera-channel", is_busy=True
+        )
 
     async def open(self) -> None:
         """Connect; raises Unavailable if the database does not answer."""
         with database_errors():
             await self.pool.open(wait=True)
+            await self._channel_pool.open(wait=True)
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._channel_pool.close()
         await self.pool.close()
 
-    @asynccontextmanager
-    async def work(self) -> AsyncIterator[UnitOfWork]:
+    def work(self) -> AbstractAsyncContextManager[UnitOfWork]:
         """Open a unit of work; Unavailable if the database fails."""
+        return self._work(self.pool)
+
+    def channel_work(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Open a unit of work for the OCPP channel, which never waits for another's."""
+        return self._work(self._channel_pool)
+
+    @asynccontextmanager
+    async def _work(self, pool: Pool) -> AsyncIterator[UnitOfWork]:
         with database_errors():
-            async with self.pool.connection() as connection:
+            async with pool.connection() as connection:
                 try:
                     yield UnitOfWork(connection, self._clock, self._entropy)
                 finally:
                     await _roll_back(connection)
-
-    def channel_work(self) -> AbstractAsyncContextManager[UnitOfWork]:
-        """Open a unit of work for the OCPP channel."""
-        return self.work()
 
 
 async def _roll_back(connection: Connection) -> None:

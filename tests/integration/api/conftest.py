@@ -161,7 +161,7 @@ class Api:
             InboundCall(station_id, version, self.clock.now(), "m", "Action", message, frame)
             for message in messages
         ]
-        async with self.database.work() as work:
+        async with self.database.channel_work() as work:
             await self.charging.handle(work, calls)
             await work.commit()
 

@@ -10,7 +10,6 @@ from chargera.domain.messages import (
     RemoteStop,
     Reset,
     StationCommand,
-    TransactionEvent,
     TriggerMessage,
     UnlockConnector,
 )
@@ -52,16 +51,7 @@ async def test_remote_start__is_linked_to_the_transaction_that_it_begins(ready: 
 async def test_remote_start__in_1_6_the_next_transaction_there_is_its_own(ready: Api) -> None:
     async def begins(command: StationCommand) -> None:
         event = ready.event("", "Started", 0, "CARD")
-        started = TransactionEvent(
-            **{
-                name: getattr(event, name)
-                for name in TransactionEvent.__slots__
-                if name not in ("transaction_id", "seq_no", "evse")
-            },
-            transaction_id=None,
-            seq_no=None,
-            evse=None,
-        )
+        started = event._replace(transaction_id=None, seq_no=None, evse=None)
         await ready.say("CP-1", started, version=OcppVersion.V1_6)
 
     ready.channel.on_send = begins

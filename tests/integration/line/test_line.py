@@ -11,7 +11,7 @@ import pytest
 from chargera.app.billing import Billing, ReviewDecision
 from chargera.app.charging import Charging, ChargingPolicy
 from chargera.app.clock import NetworkClock, SystemEntropy
-from chargera.app.ports import InboundCall, NewEntry, Wanted
+from chargera.app.ports import InboundCall, NewEntry
 from chargera.app.receipts import build_receipt
 from chargera.domain.messages import (
     Answer,
@@ -37,6 +37,7 @@ from chargera.proofs.ocpi import tariff_digest
 from chargera.proofs.receipt import verify_receipt
 from chargera.proofs.trust import trust_of_key
 from chargera.store.log import PostgresLease, PostgresLogStore
+from chargera.store.registrations import read_stations
 from chargera.store.unit_of_work import Database, UnitOfWork
 
 START = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
@@ -90,7 +91,7 @@ class Line:
             )
             for message in messages
         ]
-        async with self.database.work() as work:
+        async with self.database.channel_work() as work:
             answers = await self.charging.handle(work, calls)
             await work.commit()
         return answers
@@ -141,7 +142,7 @@ async def set_up(work: UnitOfWork, now: datetime) -> None:
         "insert into connector (station_id, evse, connector, ocpp16_connector_id, connector_type,"
         " power_w_max) values ('CP-1', 1, 1, 1, 'type2', 22000), ('CP-1', 2, 1, 2, 'type2', 22000)"
     )
-    station = (await work.load(Wanted(stations={"CP-1"}))).stations["CP-1"].station
+    station = (await read_stations(work.connection, ["CP-1"]))["CP-1"]
     digest = tariff_digest(TARIFF)
     work.append(
         NewEntry(EntryKind.STATION_REGISTERED, "CP-1", None, records.station_record(station), now)

@@ -177,7 +177,7 @@ class Network:
             await self._handle(calls[start : start + 100])
 
     async def _handle(self, calls: list[InboundCall]) -> list[Answer]:
-        async with self.database.work() as work:
+        async with self.database.channel_work() as work:
             answers = await self._charging.handle(work, calls)
             await work.commit()
         self._charging.take_live_events()

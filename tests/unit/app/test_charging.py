@@ -725,8 +725,8 @@ async def test_memory__bounded_for_a_station(rig: Rig) -> None:
             event(U, 100 * n, 9, number=f"stray{n}", seq_no=4),
         )
     state = rig.charging._states[STATION_ID]
-    assert len(state.transactions) <= CLOSED_KEPT + 2
-    assert rig.charging.events_held <= 3 * (CLOSED_KEPT + 2)
+    assert len(state.transactions) <= 2 * CLOSED_KEPT + 1
+    assert rig.charging.events_held <= 3 * (2 * CLOSED_KEPT + 1)
     rig.restart()
     assert (rig.charging.events_held, rig.charging.stations_held) == (0, 0)
 

@@ -412,7 +412,7 @@ def test_recall__from_rows__what_taking_them_had_made() -> None:
             add_to_hash(made, row, encoded)
             rows.append((row, encoded))
     again = transaction()
-    recall(again, rows)
+    recall(again, [row for row, _ in rows], b",".join(encoded for _, encoded in rows))
     for name in ("event_count", "keys", "seq_nos", "start_key", "end_key", "last_at"):
         assert getattr(again, name) == getattr(made, name), name
     digest = hashlib.sha256(b"[" + b",".join(encoded for _, encoded in rows)).digest()

@@ -12,7 +12,13 @@ from chargera.app.billing import BillingCase, CurrentCdr, cdr_record, correction
 from chargera.app.ports import QuotedTariff
 from chargera.domain.messages import ReadingContext, TransactionEventKind
 from chargera.domain.station import ChargingStation, Connector, ConnectorType, OcppVersion
-from chargera.domain.transaction import SessionEvent, SessionState, Transaction, recall
+from chargera.domain.transaction import (
+    SessionEvent,
+    SessionState,
+    Transaction,
+    add_to_hash,
+    count_rows,
+)
 from chargera.proofs import records
 from chargera.proofs.anchor import AnchoredMessage
 from chargera.proofs.cdr import Correction, SignedMeterValue, judge
@@ -226,14 +232,15 @@ def sample(
         record = {"correction": correction_record(correction), "session_id": SESSION_ID}
         indexes.append(log.append(EntryKind.OPERATOR_CORRECTION, record))
     transaction = Transaction(SESSION_ID, STATION_ID, 1, 1, OcppVersion.V1_6, "7", 0, START, START)
-    recall(transaction, zip(rows, encoded, strict=True))
+    count_rows(transaction, rows, b",".join(encoded))
     transaction.state = SessionState.ENDED
     case = BillingCase(transaction, rows, where, quoted, values, None, None, correction, "ada")
     indexes.append(_bill(log, case, "cdr-1"))
     if late is not None:
         current = CurrentCdr("cdr-1", indexes[-1], log.entries[-1][1])
         rows.append(late)
-        recall(transaction, [(late, records.event_bytes(late))])
+        add_to_hash(transaction, late, records.event_bytes(late))
+        transaction.event_count += 1
         record = {"event": records.event_record(late), "session_id": SESSION_ID}
         indexes.append(log.append(EntryKind.METER_VALUE_LATE, record))
         was = current.record["bill"]

@@ -124,7 +124,7 @@ create index id_token_login on id_token (login_id);
 -- What the channel said -----------------------------------------------------------------------
 
 create table ocpp_message (
-    message_no bigint generated always as identity primary key,
+    message_no bigint generated always as identity,
     station_id text not null,
     received_at timestamptz not null,
     inbound boolean not null,               -- true: CALL of the station; false: CALL of ours
@@ -133,9 +133,9 @@ create table ocpp_message (
     message_id text,
     frame bytea not null,                   -- raw bytes as received (or as sent)
     answer bytea,                           -- raw bytes of the answer
-    outcome text not null                   -- ok, deviation, error code, duplicate, ...
+    outcome text not null,                  -- ok, deviation, error code, duplicate, ...
+    primary key (station_id, message_no)    -- one index: nothing is written more often
 );
-create index ocpp_message_station on ocpp_message (station_id, message_no desc);
 
 create table charging_session (
     session_id text primary key,            -- UUIDv7, canonical text
@@ -183,7 +183,6 @@ create index charging_session_station on charging_session (station_id, received_
 create index charging_session_transaction on charging_session (station_id, transaction_id);
 create index charging_session_start on charging_session (station_id, station_started_at)
     where ocpp_version = '1.6';             -- a 1.6 start has no number by which it could be known
-create index charging_session_recent on charging_session (session_id desc);
 create index charging_session_open on charging_session (station_id) where state = 'charging';
 create index charging_session_due on charging_session (bill_after) where bill_after is not null;
 create index charging_session_login on charging_session (login_id) where login_id is not null;

@@ -1,0 +1,67 @@
+"""Rows as arrays, one a column: how a statement that writes many rows gets them.
+
+A `Table` is the statement's text with its columns as data; `of` encodes rows for it. In SQL the
+rows stand where the text says `{rows}`, as `v` with the names of the columns.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from chargera.store import binary
+from chargera.store.binary import Kind
+from chargera.store.pipeline import Call, Statement
+
+
+class Type(NamedTuple):
+    """A type of the database and how a value of it is encoded."""
+
+    kind: Kind
+    encode: Callable[[Any], bytes]
+
+
+BOOLEAN = Type(binary.BOOLEAN, binary.boolean)
+BYTEA = Type(binary.BYTEA, binary.bytea)
+INT4 = Type(binary.INT4, binary.int4)
+INT8 = Type(binary.INT8, binary.int8)
+TEXT = Type(binary.TEXT, binary.text)
+TIME = Type(binary.TIMESTAMPTZ, binary.timestamp)
+WORD = Type(binary.TEXT, binary.word)
+"""Text of which there are few different values."""
+
+
+class Column(NamedTuple):
+    """A column of the rows: its name, type, and where in a row its value is."""
+
+    name: str
+    type: Type
+    value: Callable[[Any], Any] | None = None
+    """None: the attribute of that name."""
+
+
+class Table:
+    """A statement over rows."""
+
+    def __init__(self, name: str, query: str, columns: Sequence[Column]) -> None:
+        """`query` holds `{rows}` once."""
+        places = ", ".join(f"${place}" for place in range(1, len(columns) + 1))
+        names = ", ".join(column.name for column in columns)
+        self._statement = Statement(
+            name,
+            query.replace("{rows}", f"unnest({places}) as v({names})"),
+            tuple(column.type.kind.array_oid for column in columns),
+        )
+        self._columns = [
+            (column.type.kind, column.type.encode, column.value or attrgetter(column.name))
+            for column in columns
+        ]
+
+    def of(self, rows: Collection[Any]) -> Call:
+        """Return the statement with its rows."""
+        return Call(
+            self._statement,
+            [
+                binary.array(kind, [encode(value(row)) for row in rows])
+                for kind, encode, value in self._columns
+            ],
+        )
