@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: help demo test test-tools test-long bench lock clean
+.PHONY: help demo test test-tools test-long bench docs lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -25,6 +25,9 @@ test-long: $(VENV)/.test  ## longer fuzz, more kills, more sessions
 
 bench: $(VENV)/.tools  ## benchmarks; ARGS=ocpp or ARGS=eventlog for one
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/.test  ## write the generated parts of docs/reference again
+	@$(BIN)/python -m scripts.docs
 
 $(VENV): $(VENV)/.base  ## the environment with the command .venv/bin/chargera
 
