@@ -1,7 +1,6 @@
 """`chargera sim`: stations in software, speaking real OCPP as a stranger would."""
 
 import asyncio
-import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -85,13 +84,7 @@ async def _played(script: "Script") -> "Tally":
     done: list[Tally] = []
 
     async def body(stop: asyncio.Event) -> None:
-        running = asyncio.ensure_future(play(script))
-        stopped = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            done.append(await running)
+        done.append(await play(script, stop))
 
     await until_stopped(body)
     return done[0] if done else Tally()

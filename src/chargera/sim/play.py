@@ -1,6 +1,8 @@
 """One simulated station as a command plays it: a few sessions, or a life under orders."""
 
+import asyncio
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +12,7 @@ from chargera.domain.errors import Unreadable
 from chargera.domain.station import Connector, OcppVersion, parse_evses
 from chargera.sim.link import Access
 from chargera.sim.meter import SigningMeter
-from chargera.sim.plan import some_sessions
+from chargera.sim.plan import PlannedSession, some_sessions
 from chargera.sim.station import SimulatedStation, StationModel, Tally
 
 ONE_OUTLET = parse_evses("1:type2:22000")
@@ -65,8 +67,8 @@ class Memory:
         draft.replace(path)
 
 
-async def play(script: Script) -> Tally:
-    """Run the station of `script`; return what it did.
+async def play(script: Script, stop: asyncio.Event | None = None) -> Tally:
+    """Run the station of `script`, at most until `stop` is set; return what it did.
 
     Sessions are played as by a station that was offline and tells its past: they begin before the
     network's time and end by it, so that they take seconds under every clock and have plausible
@@ -96,8 +98,24 @@ async def play(script: Script) -> Tally:
     )
     station = SimulatedStation(model, rng, meter)
     try:
-        return await station.run(plan, stay=script.sessions is None)
+        stay = script.sessions is None
+        return await _run_until(stop or asyncio.Event(), station, plan, stay=stay)
     finally:
         if script.memory_file is not None:
             page = meter.page if meter else memory.page
             replace(memory, register_wh=station.register_wh, page=page).save(script.memory_file)
+
+
+async def _run_until(
+    stop: asyncio.Event, station: SimulatedStation, plan: Iterable[PlannedSession], *, stay: bool
+) -> Tally:
+    """Run the station to its end or until `stop` is set; what it did counts either way."""
+    running = asyncio.create_task(station.run(plan, stay=stay))
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        running.cancel()
+        stopped.cancel()
+        await asyncio.gather(running, stopped, return_exceptions=True)
+    return station.tally if running.cancelled() else running.result()

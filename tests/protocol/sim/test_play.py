@@ -90,6 +90,18 @@ async def test_a_station_that_stays_obeys_until_it_is_ended(tmp_path: Path) -> N
     assert json.loads(memory_file.read_text()) == {"register_wh": 0, "page": 0}
 
 
+async def test_a_station_that_is_stopped__says_what_it_did_until_then() -> None:
+    async with Csms() as csms:
+        stop = asyncio.Event()
+        task = asyncio.create_task(play(script(csms, sessions=50), stop))
+        await csms.until("StopTransaction", 2)
+        assert not task.done()
+        stop.set()
+        tally = await asyncio.wait_for(task, 5)
+        assert 2 <= tally.ended < 50
+        assert tally.energy_wh > 0
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"register_wh": null, "page": 1}'])
 async def test_a_memory_that_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "meter.json").write_text(text)
