@@ -152,7 +152,6 @@ KINDS: dict[EntryKind, tuple[str, tuple[Any, ...]]] = {
         "Sequence numbers of a transaction never came.",
         (records.sequence_hole_record,),
     ),
-    EntryKind.LATE_EVENT: (NOT_WRITTEN, ()),
     EntryKind.ANOMALY: ("Something was odd about a session.", (records.anomaly_record,)),
     EntryKind.DEVIATION: (
         "A message broke its schema and was served.",

@@ -47,7 +47,6 @@ class EntryKind(Word):
     TARIFF_PUBLISHED = "tariff_published"
     TARIFF_ASSIGNED = "tariff_assigned"
     SEQUENCE_HOLE = "sequence_hole"
-    LATE_EVENT = "late_event"
     ANOMALY = "anomaly"
     DEVIATION = "deviation"
     SECURITY_EVENT = "security_event"

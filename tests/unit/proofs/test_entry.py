@@ -180,7 +180,7 @@ def test_commit__limits__are_exact():
 
 def test_entry_kind__values__are_the_published_ones():
     published = """station_registered station_changed authorize session_started session_ended
-        signed_value cdr credit_cdr tariff_published tariff_assigned sequence_hole late_event
+        signed_value cdr credit_cdr tariff_published tariff_assigned sequence_hole
         anomaly deviation security_event station_command operator_correction record_erased
         key_changed policy_changed meter_value_late id_token_changed access_changed
         network_created"""
