@@ -2,6 +2,7 @@
 
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -35,18 +36,42 @@ def show_error(error: ChargEraError, as_json: bool) -> None:
         note(f"  next: {error.remedy}")
 
 
-def plain(document: Any) -> str:
-    """Render a document for people: a list of objects as a table, an object as lines."""
+def plain(document: Any, columns: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Render a document for people: a list of objects as a table, an object as lines.
+
+    Parts that have parts of their own follow under their names. `columns` says what the tables
+    under some of these names show; otherwise it is everything.
+    """
     match document:
         case list() if document and all(isinstance(row, Mapping) for row in document):
-            return table(document, list(document[0]))
+            if all(_is_flat(value) for row in document for value in row.values()):
+                return table(document, list(document[0]))
+            return "\n\n".join(plain(row, columns) for row in document)
         case list():
             return "\n".join(_cell(item) for item in document) or "(none)"
         case Mapping():
-            width = max((len(str(key)) for key in document), default=0)
-            return "\n".join(f"{key:<{width}}  {_cell(value)}" for key, value in document.items())
+            return _lines(document, columns or {})
         case _:
             return _cell(document)
+
+
+def _lines(document: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> str:
+    flat = {str(key): value for key, value in document.items() if _is_flat(value)}
+    width = max(map(len, flat), default=0)
+    lines = [f"{key:<{width}}  {_cell(value)}" for key, value in flat.items()]
+    for key, value in document.items():
+        if not _is_flat(value):
+            chosen = columns.get(str(key))
+            text = plain(value, columns) if chosen is None else table(value, chosen)
+            lines += [f"{key}:", textwrap.indent(text, "  ")]
+    return "\n".join(lines)
+
+
+def _is_flat(value: Any) -> bool:
+    """Tell whether a value fits into a cell: it is one, or a few that are."""
+    if isinstance(value, list):
+        return not any(isinstance(item, (list, Mapping)) for item in value)
+    return not (isinstance(value, Mapping) and value)
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
@@ -72,6 +97,8 @@ def _cell(value: Any) -> str:
             return value
         case int() | float():
             return str(value)
+        case list() if _is_flat(value):
+            return ", ".join(map(_cell, value)) or "-"
         case _:
             return json.dumps(value, ensure_ascii=False)
 

@@ -9,7 +9,14 @@ import typer
 from chargera.cli.client import Server
 from chargera.cli.files import write_whole
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Limit, noun
-from chargera.cli.output import show, table
+from chargera.cli.output import plain, show, table
+
+SHOWN = {
+    "cdrs": ["cdr_id", "is_credit", "energy_wh", "gross_minor", "currency", "log_index"],
+    "readings": ["n", "kind", "at", "register_wh", "power_w", "charging", "context"],
+    "entries": ["log_index", "kind", "received_at"],
+}
+"""What the tables of one session show; with `--json` there is more."""
 
 app = noun("session", "Charging sessions, receipts and CDRs.")
 
@@ -47,7 +54,8 @@ def show_(
     session_id: SessionId, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False
 ) -> None:
     """Show one session with its readings, bills and log entries."""
-    show(Server(data_dir).get(_path(session_id)), as_json)
+    session = Server(data_dir).get(_path(session_id))
+    show(session, as_json, plain(session, SHOWN))
 
 
 @app.command()

@@ -343,8 +343,34 @@ def test_plain__renders_for_people() -> None:
     assert output.plain([{"a": None, "bb": True}, {"a": "xyz", "bb": False}]) == (
         "a    bb\n-    yes\nxyz  no"
     )
-    assert output.plain({"one": [1], "three": 1.5}) == "one    [1]\nthree  1.5"
+    assert output.plain({"one": [1, 2], "three": 1.5}) == "one    1, 2\nthree  1.5"
     assert output.plain(None) == "-"
+
+
+def test_plain__parts_with_parts_follow_under_their_names() -> None:
+    document = {
+        "rows": [{"a": 1, "b": {"deep": [{"x": 1}]}}, {"a": 2, "b": {}}],
+        "id": "S",
+        "list": [],
+        "of": {"c": {"d": 4}},
+    }
+    assert output.plain(document) == (
+        "id    S\n"
+        "list  -\n"
+        "rows:\n"
+        "  a  1\n"
+        "  b:\n"
+        "    deep:\n"
+        "      x\n"
+        "      1\n"
+        "\n"
+        "  a  2\n"
+        "  b  {}\n"
+        "of:\n"
+        "  c:\n"
+        "    d  4"
+    )
+    assert output.plain({"rows": document["rows"]}, {"rows": ["a"]}) == "rows:\n  a\n  1\n  2"
     assert output.table([], ["a"]) == "(none)"
 
 
