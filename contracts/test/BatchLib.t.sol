@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {BatchLib} from "../src/BatchLib.sol";
+import {Batch, Leaf, LeafMeter, LeafMoney, LeafParty, OperatorId} from "../src/Types.sol";
+import {TestBase} from "./TestBase.sol";
+import {vm} from "./Vm.sol";
+
+contract BatchLibCaller {
+    function hashBatch(Batch calldata batch) external pure returns (bytes32) {
+        return BatchLib.hashBatch(batch);
+    }
+
+    function hashLeaves(Leaf[] calldata leaves) external pure returns (bytes32) {
+        return BatchLib.hashLeaves(leaves);
+    }
+
+    /// @dev Memory that is in use must survive, and what comes after must be sound.
+    function hashLeavesBetween(Leaf[] calldata leaves, bytes calldata text)
+        external
+        pure
+        returns (bytes memory before, bytes32 hash, bytes memory later)
+    {
+        before = text;
+        hash = BatchLib.hashLeaves(leaves);
+        later = bytes.concat(text, text);
+    }
+
+    function gasOfHashes(Leaf[] calldata leaves)
+        external
+        view
+        returns (uint256 packed, uint256 plain)
+    {
+        uint256 start = gasleft();
+        bytes32 hash = BatchLib.hashLeaves(leaves);
+        packed = start - gasleft();
+        start = gasleft();
+        uint256[] memory words = new uint256[](4 * leaves.length);
+        for (uint256 i = 0; i < leaves.length; ++i) {
+            words[4 * i] = uint256(leaves[i].evidenceDigest);
+            words[4 * i + 1] = LeafParty.unwrap(leaves[i].party);
+            words[4 * i + 2] = LeafMoney.unwrap(leaves[i].money);
+            words[4 * i + 3] = LeafMeter.unwrap(leaves[i].meter);
+        }
+        bool same = hash == keccak256(abi.encodePacked(words));
+        plain = start - gasleft();
+        assert(same);
+    }
+
+    function identityOf(Batch calldata batch, uint256 leaf) external pure returns (bytes32) {
+        return BatchLib.identityOf(batch, leaf);
+    }
+}
+
+contract BatchLibTest is TestBase {
+    BatchLibCaller private _caller = new BatchLibCaller();
+
+    /// @dev The same in plain words: a copy of each word, packed.
+    function plainLeaves(Leaf[] memory leaves) internal pure returns (bytes32) {
+        uint256[] memory words = new uint256[](4 * leaves.length);
+        for (uint256 i = 0; i < leaves.length; ++i) {
+            words[4 * i] = uint256(leaves[i].evidenceDigest);
+            words[4 * i + 1] = LeafParty.unwrap(leaves[i].party);
+            words[4 * i + 2] = LeafMoney.unwrap(leaves[i].money);
+            words[4 * i + 3] = LeafMeter.unwrap(leaves[i].meter);
+        }
+        return keccak256(abi.encodePacked(words));
+    }
+
+    function test_typehash() external pure {
+        assertEq(
+            BatchLib.BATCH_TYPEHASH,
+            keccak256(
+                "Batch(bytes8 operatorId,address asset,bytes32 checkpoint,uint64 treeSize,address topic,uint64 sequenceNumber,uint64 validUntil,address proposer,uint128 c4eRate,address gateway,uint128 fiatTotal,bytes32[] passports,uint256[] leaves,uint256[] health)"
+            )
+        );
+    }
+
+    function testFuzz_hashLeaves_equals_plain_code(Leaf[] memory leaves) external view {
+        assertEq(_caller.hashLeaves(leaves), plainLeaves(leaves));
+    }
+
+    function testFuzz_hashLeaves_leaves_memory_sound(Leaf[] memory leaves, bytes memory text)
+        external
+        view
+    {
+        (bytes memory before, bytes32 hash, bytes memory later) =
+            _caller.hashLeavesBetween(leaves, text);
+        assertEq(before, text);
+        assertEq(hash, plainLeaves(leaves));
+        assertEq(later, bytes.concat(text, text));
+    }
+
+    function testFuzz_hashBatch_is_the_structs_hash(Batch memory batch) external view {
+        // In two halves, as one encoding of all would need more stack than there is without IR.
+        bytes memory head = abi.encode(
+            BatchLib.BATCH_TYPEHASH,
+            bytes32(OperatorId.unwrap(batch.operatorId)),
+            batch.asset,
+            batch.checkpoint,
+            uint256(batch.treeSize),
+            batch.topic,
+            uint256(batch.sequenceNumber),
+            uint256(batch.validUntil)
+        );
+        bytes memory tail = abi.encode(
+            batch.proposer,
+            uint256(batch.c4eRate),
+            batch.gateway,
+            uint256(batch.fiatTotal),
+            keccak256(abi.encodePacked(batch.passports)),
+            plainLeaves(batch.leaves),
+            keccak256(abi.encodePacked(batch.health))
+        );
+        assertEq(_caller.hashBatch(batch), keccak256(bytes.concat(head, tail)));
+    }
+
+    function testFuzz_hashBatch_depends_on_every_word(Batch memory batch, uint256 seed)
+        external
+        view
+    {
+        bytes32 hash = _caller.hashBatch(batch);
+        if (batch.leaves.length == 0) {
+            batch.leaves = new Leaf[](1);
+        } else {
+            uint256 word = uint256(1) << (seed % 256);
+            Leaf memory leaf = batch.leaves[seed % batch.leaves.length];
+            leaf.meter = LeafMeter.wrap(LeafMeter.unwrap(leaf.meter) ^ word);
+        }
+        assertTrue(_caller.hashBatch(batch) != hash);
+    }
+
+    function test_identityOf_resolves_the_passport() external {
+        Batch memory a;
+        a.passports = new bytes32[](2);
+        (a.passports[0], a.passports[1]) = (bytes32(uint256(7)), bytes32(uint256(8)));
+        a.leaves = new Leaf[](2);
+        a.leaves[0] = Leaf(bytes32(uint256(1)), LeafParty.wrap(2), LeafMoney.wrap(3), meter(0));
+        a.leaves[1] = Leaf(bytes32(uint256(1)), LeafParty.wrap(2), LeafMoney.wrap(3), meter(1));
+        assertTrue(_caller.identityOf(a, 0) != _caller.identityOf(a, 1), "other passport");
+        a.passports[1] = bytes32(uint256(7));
+        assertEq(_caller.identityOf(a, 0), _caller.identityOf(a, 1), "same passport, other place");
+        a.leaves[1].meter = meter(2);
+        vm.expectRevert(abi.encodeWithSignature("Panic(uint256)", 0x32));
+        _caller.identityOf(a, 1);
+    }
+
+    function meter(uint256 place) internal pure returns (LeafMeter) {
+        return LeafMeter.wrap((uint256(0xabc) << 176) | (place << 72) | (uint256(9) << 16));
+    }
+
+    /// @dev The reason for the assembly: what a leaf costs either way.
+    function test_hashLeaves_is_cheaper_than_plain_code() external view {
+        (uint256 packed, uint256 plain) = _caller.gasOfHashes(new Leaf[](48));
+        assertLt(packed, 48 * 60, "gas of 48 leaves");
+        assertGt(plain, 48 * 300, "gas of 48 leaves in plain code");
+    }
+}
