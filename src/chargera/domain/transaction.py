@@ -227,6 +227,8 @@ class Transaction:
     end_key: EventKey | None = None
     last_at: datetime = EARLIEST
     """The latest time of an event, as it stands."""
+    placed_at: datetime = EARLIEST
+    """The latest of those events that an end follows: by number, in OCPP 1.6 by register."""
     signed: set[bytes] = field(default_factory=set)
     """SHA-256 of each signed value that was taken."""
     signed_count: int = 0
@@ -471,6 +473,8 @@ def _note_event(transaction: Transaction, row: SessionEvent, key: EventKey, at: 
     if row.seq_no is not None:
         transaction.seq_nos.add(row.seq_no)
     _note_register(transaction, row.register_wh)
+    if at > transaction.placed_at and _is_placed(row):
+        transaction.placed_at = at
     if at < transaction.last_at:
         return
     transaction.last_at = at
@@ -480,6 +484,11 @@ def _note_event(transaction: Transaction, row: SessionEvent, key: EventKey, at: 
         transaction.last_power_w = row.power_w
     if row.charging is not None:
         transaction.charging = row.charging is ChargingState.CHARGING
+
+
+def _is_placed(row: SessionEvent) -> bool:
+    is_end = row.kind is TransactionEventKind.ENDED
+    return not is_end and (row.seq_no is not None or row.register_wh is not None)
 
 
 def _note_register(transaction: Transaction, register_wh: int | None) -> None:
@@ -502,7 +511,10 @@ def _take_start(transaction: Transaction, arrival: Arrival) -> None:
 
 
 def _take_end(transaction: Transaction, arrival: Arrival) -> None:
-    """Take an end; of two the earlier one counts, whichever came first."""
+    """Take an end; of two the earlier one counts, whichever came first.
+
+    A time before what it follows does not stand: then ours counts, as in the bill.
+    """
     event, key, known = arrival.event, arrival.key, transaction.end_key
     if known is not None:
         same = known.register_wh == key.register_wh
@@ -513,7 +525,12 @@ def _take_end(transaction: Transaction, arrival: Arrival) -> None:
     transaction.ended = True
     transaction.charging = False
     transaction.last_power_w = 0
-    transaction.ended_at = max(arrival.at, transaction.started_at)
+    before_at = max(transaction.started_at, transaction.placed_at)
+    has_place = event.seq_no is not None or key.register_wh is not None
+    if has_place and arrival.at < before_at:
+        transaction.ended_at = max(arrival.received_at, before_at)
+    else:
+        transaction.ended_at = max(arrival.at, transaction.started_at)
     transaction.meter_stop_wh = register_of(event)
     transaction.stop_reason = None if event.stop_reason is None else storable(event.stop_reason)
 

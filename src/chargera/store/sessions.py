@@ -198,7 +198,7 @@ def _session_row(row: DictRow) -> SessionRow:
         meter_start_wh=begin,
         meter_stop_wh=stop,
         energy_wh=energy_wh,
-        currency=row["currency"],
+        currency=None if row["bill"] is None else row["currency"],
         net_minor=row["net_minor"],
         vat_minor=row["vat_minor"],
         gross_minor=row["gross_minor"],

@@ -1,5 +1,6 @@
 """Sessions over REST: rows as the interface has them, pages, details, decisions."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -89,7 +90,7 @@ async def test_show__a_running_session_with_power_and_cost_so_far(ready: Api) ->
     assert shown["energy_wh"] == 2_000
     assert shown["live"]["power_w"] == 7_000
     assert shown["live"]["cost_so_far"]["net_minor"] == 50
-    assert shown["net_minor"] is None
+    assert (shown["currency"], shown["net_minor"]) == (None, None)
     assert shown["id_token"] == "CARD"
     assert [reading["register_wh"] for reading in shown["readings"]] == [0, 2_000]
     assert shown["cdrs"] == []
@@ -136,6 +137,35 @@ async def test_show__by_its_link_everybody_sees_it_without_the_identifier(ready:
             await show_session(work, ANONYMOUS, "none", now=now, linked=True)
 
 
+async def test_a_billed_session__shown_with_the_times_and_registers_of_its_bill(
+    ready: Api,
+) -> None:
+    began_at = ready.clock.now()
+
+    async def say(kind: str, seq_no: int, minutes: int, register_wh: int) -> None:
+        """Tell now what the station says of that minute."""
+        at = began_at + timedelta(minutes=minutes)
+        told = ready.event("tx", kind, register_wh, "CARD" if kind == "Started" else None)
+        samples = tuple(sample._replace(at=at) for sample in told.samples)
+        await ready.say("CP-1", told._replace(seq_no=seq_no, at=at, samples=samples))
+
+    await say("Started", 0, 0, 100)
+    ready.clock.advance(3600)
+    await say("Ended", 2, 10, 1_100)
+    await say("Updated", 1, 12, 600)  # late: the end is before its predecessor, so ours counts
+    await ready.bill()
+    [[row_says]] = await ready.rows("select ended_at from charging_session")
+    assert row_says == began_at + timedelta(minutes=10)
+    [cdr] = await ready.entries("cdr")
+    assert cdr["ended_at"] == "2026-05-04T09:00:00.000Z"
+    [row] = (await ready.ok("operator", "GET", "/sessions"))["items"]
+    shown = await ready.ok("operator", "GET", f"/sessions/{row['session_id']}")
+    for session in (row, shown):
+        assert session["ended_at"] == cdr["ended_at"]
+        assert session["started_at"] == "2026-05-04T08:00:00.000Z"
+        assert (session["meter_start_wh"], session["meter_stop_wh"]) == (100, 1_100)
+
+
 async def test_receipt_and_cdr__are_handed_out_as_they_are(ready: Api) -> None:
     session_id = await ready.charge("CP-1", "CARD")
     for what in ("receipt", "cdr"):
@@ -158,6 +188,9 @@ async def test_decision__bills_a_session_in_review(ready: Api) -> None:
     }
     shown = await ready.ok("operator", "POST", path, body)
     assert (shown["state"], shown["energy_wh"], shown["net_minor"]) == ("billed", 1_000, 25)
+    [row] = (await ready.ok("operator", "GET", "/sessions"))["items"]
+    assert row["started_at"] == shown["started_at"] == "2026-05-04T07:00:00.000Z"
+    assert (row["meter_start_wh"], row["meter_stop_wh"]) == (500, 1_500)
     [record] = await ready.entries("operator_correction")
     assert (record["by"], record["reason"]) == ("operator", body["reason"])
     again = await ready.call("operator", "POST", path, body)

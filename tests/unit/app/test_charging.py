@@ -29,6 +29,7 @@ from chargera.domain.messages import (
 from chargera.domain.pricing import ChargingState
 from chargera.domain.station import ConnectorStatus, OcppVersion
 from chargera.domain.transaction import Anomaly, SessionState
+from chargera.proofs import records
 from chargera.proofs.entry import EntryKind
 from tests.histories import IN_FORCE, STATION, STATION_ID
 from tests.unit.app.rig import (
@@ -392,6 +393,18 @@ async def test_2_x__second_end__one_close_entry_and_a_review(rig: Rig) -> None:
     assert len(rig.records("session_ended")) == 1
     [late] = rig.records("meter_value_late")
     assert late["event"]["register_wh"] == 1600
+
+
+async def test_2_x__end_before_what_it_follows__logged_and_shown_as_it_is_billed(rig: Rig) -> None:
+    await rig.hear(V2, started_2_x(), event(U, 30, 1200, number="tx", seq_no=1))
+    await rig.hear(V2, event(E, 10, 1500, number="tx", seq_no=2))
+    now = records.time_text(rig.clock.now())
+    [ended] = rig.records("session_ended")
+    assert (ended["ended_at"], ended["station_time"]) == (now, records.time_text(at(10)))
+    assert rig.session.transaction.ended_at == rig.clock.now()
+    await rig.bill()
+    [cdr] = rig.records("cdr")
+    assert cdr["ended_at"] == now
 
 
 async def test_station_that_changes_its_version__numbers_are_not_mixed(rig: Rig) -> None:

@@ -13,6 +13,7 @@ from chargera.domain.messages import (
     TransactionEvent,
     TransactionEventKind,
 )
+from chargera.domain.metering import assemble
 from chargera.domain.pricing import ChargingState
 from chargera.domain.station import OcppVersion
 from chargera.domain.transaction import (
@@ -283,6 +284,33 @@ def test_take__two_ends__the_earlier_counts_whichever_came_first(
     assert (made.ended_at, made.meter_stop_wh) == (at(20), 900)
 
 
+@pytest.mark.parametrize("seq_nos", [(0, 1, 2), (None, None, None)])
+def test_take__end_before_what_it_follows__our_time_counts_as_in_the_bill(
+    seq_nos: tuple[int | None, ...],
+) -> None:
+    events = [
+        event(S, 0, sample(0, 100, BEGIN), seq_no=seq_nos[0]),
+        event(U, 20, sample(20, 900), seq_no=seq_nos[1]),
+        event(E, 10, sample(10, 950, END), seq_no=seq_nos[2]),
+    ]
+    for received, counts in ((21, 21), (15, 20)):
+        made, rows = transaction(), []
+        for each, minutes in zip(events, (0, 20, received), strict=True):
+            rows += take(made, arrival(each, minutes))
+        billed = assemble(rows, numbered=seq_nos[0] is not None, time_zone="UTC").session
+        assert billed is not None
+        assert made.ended_at == billed.ended_at == at(counts)
+
+
+def test_take__status_after_a_stop__is_nothing_that_the_stop_follows() -> None:
+    made = taken(
+        event(S, 0, sample(0, 100)),
+        event(U, 21, charging=ChargingState.IDLE),  # what OCPP 1.6 says by StatusNotification
+        event(E, 20, sample(20, 900, END)),
+    )
+    assert made.ended_at == at(20)
+
+
 def test_take__end_without_register__comes_after_one_that_has_it() -> None:
     made = taken(event(E, 5), event(E, 9, sample(9, 900, END)))
     assert (made.ended_at, made.meter_stop_wh) == (at(9), 900)
@@ -413,7 +441,8 @@ def test_recall__from_rows__what_taking_them_had_made() -> None:
             rows.append((row, encoded))
     again = transaction()
     recall(again, [row for row, _ in rows], b",".join(encoded for _, encoded in rows))
-    for name in ("event_count", "keys", "seq_nos", "start_key", "end_key", "last_at"):
+    names = ("event_count", "keys", "seq_nos", "start_key", "end_key", "last_at", "placed_at")
+    for name in names:
         assert getattr(again, name) == getattr(made, name), name
     digest = hashlib.sha256(b"[" + b",".join(encoded for _, encoded in rows)).digest()
     assert made.events_hash.digest() == again.events_hash.digest() == digest
