@@ -39,7 +39,8 @@ interface IChargerPassport {
         Retirement
     }
 
-    /// @param manufacturer Trimmed, upper case ASCII, 1 to 64 bytes; `serial` likewise.
+    /// @param manufacturer 1 to 64 printable ASCII characters (0x20 to 0x7e) without a space at
+    /// either end and without lower-case letters; `serial` likewise.
     /// @param protocols Bit 0: OCPP 1.6, bit 1: 2.0.1, bit 2: 2.1, bit 8: OCPI 2.2.1.
     /// @param ratedW Sum of what its EVSEs can give, W.
     /// @param meterKeyHash SHA-256 of the meter key's SubjectPublicKeyInfo; zero: none.
@@ -87,7 +88,7 @@ interface IChargerPassport {
 
     struct CustodyRecord {
         CustodyKind kind;
-        uint40 at;
+        uint40 recordedAt;
         uint64 logIndex;
         bytes32 recordDigest;
         bytes32 value;
@@ -116,7 +117,11 @@ interface IChargerPassport {
     error CommissionTooHigh(uint16 commissionBps, uint16 most);
     error WrongHostSignature(address host);
     error WrongStatus(bytes32 tokenId, Status status);
-    error TooEarly(uint40 at);
+    error TooEarly(uint40 from);
+    /// @dev Contests end with the contest period, rulings with the time for them.
+    error TooLate(uint40 until);
+    /// @dev This onboarding was registered before; a new one has another nonce and log index.
+    error RegistrationUsed(bytes32 registrationHash);
     error AlreadyContested(bytes32 tokenId);
     error NotContested(bytes32 tokenId);
     error NotHost(address caller);
@@ -127,7 +132,8 @@ interface IChargerPassport {
     /// @notice Begin a registration. Anybody, with a quorum of attesters over the Registration
     /// digest and the host's signature (ECDSA or ERC-1271) over the consent.
     /// Emits RegistrationPending. Fails with SerialInUse, MeterKeyInUse, TextNotNormalised,
-    /// CommissionTooHigh (8000), WrongHostSignature, FieldOutOfRange, and as `checkQuorum`.
+    /// CommissionTooHigh (8000), WrongHostSignature, RegistrationUsed, FieldOutOfRange, and as
+    /// `checkQuorum`.
     function register(
         RegistrationRequest calldata request,
         Attestation calldata attestation,
@@ -135,10 +141,13 @@ interface IChargerPassport {
     ) external returns (bytes32 tokenId);
 
     /// @notice Contest a pending registration, once, with the policy's bond (C4E, approved before).
+    /// Period, bond and time for a ruling are those of the policy version in force at the request.
+    /// Emits Contested. Fails with WrongStatus, AlreadyContested, TooLate.
     function contest(bytes32 tokenId, bytes32 reasonDigest) external;
 
     /// @notice Decide a contest. Only the Governor. If it does not stand it is as if never
     /// registered and the challenger gets his bond back; else the host gets the bond.
+    /// Emits ContestEnded. Fails with NotGovernor, NotContested, TooLate.
     function rule(bytes32 tokenId, bool stands) external;
 
     /// @notice Mint to the host once the contest period is over and no contest is open. A contest
@@ -147,7 +156,7 @@ interface IChargerPassport {
     function confirm(bytes32 tokenId) external;
 
     /// @notice Append a custody record with a quorum's and the host's signatures; changes the
-    /// fact that its kind names. Anybody. Fails with WrongHostSignature, WrongStatus,
+    /// fact that its kind names. Anybody. Emits CustodyRecorded. Fails with WrongHostSignature, WrongStatus,
     /// MeterKeyInUse, FieldOutOfRange (kind Retirement, a value that the kind does not have).
     function record(
         bytes32 tokenId,
@@ -159,13 +168,16 @@ interface IChargerPassport {
         bytes calldata hostSignature
     ) external;
 
-    /// @notice Retire for ever; sessions that end later earn nothing. Only the host.
+    /// @notice Retire for ever; sessions that end later earn nothing, votes are zero. Only the host.
+    /// Emits CustodyRecorded, VoteWeightSet. Fails with WrongStatus, NotHost.
     function retire(bytes32 tokenId, bytes32 recordDigest, uint64 logIndex) external;
 
-    /// @notice Lower the host's part for ever, basis points. Only the host.
+    /// @notice Lower the host's part for ever, basis points. Only the host. Emits
+    /// CommissionLowered. Fails with WrongStatus, NotHost, CommissionTooHigh.
     function lowerCommission(bytes32 tokenId, uint16 commissionBps) external;
 
-    /// @notice Set what a passport's votes weigh. Only the EmissionController.
+    /// @notice Set what a passport's votes weigh. Only the EmissionController. Emits VoteWeightSet.
+    /// Fails with NotEmissionController, WrongStatus.
     function setVoteWeight(bytes32 tokenId, uint256 weight) external;
 
     function factsOf(bytes32 tokenId) external view returns (Facts memory);
@@ -174,6 +186,12 @@ interface IChargerPassport {
         external
         view
         returns (address host, uint16 commissionBps, uint40 registeredAt, uint40 retiredAt);
+    /// @notice When a pending one can be confirmed; who contested it, the bond (C4E minor units) and
+    /// when the contest fails by itself (0: none is open). All zero once it is minted.
+    function waitingOf(bytes32 tokenId)
+        external
+        view
+        returns (uint40 mintableAt, address challenger, uint64 bond, uint40 rulingEndsAt);
     /// @notice The operator in force at a time; zero before the registration.
     function operatorAt(bytes32 tokenId, uint40 time) external view returns (OperatorId);
     /// @notice The host in force at a time; zero before the registration.
@@ -183,9 +201,16 @@ interface IChargerPassport {
     function meterKeyHolder(bytes32 meterKeyHash) external view returns (bytes32 tokenId);
     function voteWeight(bytes32 tokenId) external view returns (uint256);
 
+    /// @notice The passport id of a serial number. Fails with TextNotNormalised.
+    function tokenIdOf(string calldata manufacturer, string calldata serial)
+        external
+        pure
+        returns (bytes32);
+
     function consentDigest(RegistrationRequest calldata request) external view returns (bytes32);
     function registrationHash(RegistrationRequest calldata request) external view returns (bytes32);
     function registrationDigest(RegistrationRequest calldata request) external view returns (bytes32);
+    /// @notice Digest of the passport's next custody record: `number` is how many it has.
     function custodyDigest(bytes32 tokenId, CustodyKind kind, bytes32 recordDigest, uint64 logIndex, bytes32 value)
         external
         view
