@@ -29,8 +29,16 @@ interface INetworkPolicy {
 
     /// @notice Append a version. Only the owner (Timelock). Emits PolicyAppended.
     /// @param from When it begins to hold: now or later, after the last version's.
-    /// Fails with FromTooEarly, ParameterOutOfRange (basis points over 10,000 together, zero
-    /// windows), TooManyAssets, AssetTwice.
+    /// Fails with FromTooEarly, ParameterOutOfRange (named by the field), TooManyAssets, AssetTwice.
+    /// No version may say more than this, whoever owns the policy:
+    /// - feeBps + opsBps <= 2,000, so that a host's part of up to 8,000 leaves something to holders;
+    ///   reserveBps, lowUseBps, uptimeBpsMin <= 10,000;
+    /// - 0 < settlementWindow < 7 d, shorter than any exit; 2 x settlementWindow <= refundPayAfter
+    ///   <= 14 d, so that a batch in flight can still be paid; 0 < refundAskAfter <= 30 d;
+    /// - 0 < contestPeriod <= 30 d; 0 < rulingTimeout <= 21 d, as long as a bond stays frozen;
+    /// - anchorInterval, anchorSessions and disputeBond over zero;
+    /// - an asset's decimals are the ones it reports, at most 8; its c4eRate is over zero, and 10^6
+    ///   where it stands for no currency (C4E).
     function append(uint40 from, PolicyParameters calldata parameters, AssetPolicy[] calldata assets)
         external
         returns (uint32 version);
@@ -68,12 +76,23 @@ interface INetworkPolicy {
         view
         returns (uint16 feeBps, uint16 opsBps, uint16 reserveBps);
 
+    /// @notice How long batches wait and escrows are kept in a version; seconds. Fails with
+    /// NoSuchVersion.
+    function windowsOf(uint32 version)
+        external
+        view
+        returns (uint32 settlementWindow, uint32 refundAskAfter, uint32 refundPayAfter);
+
     /// @notice What a version says of an asset; all zero where it does not list it.
     function assetOf(uint32 version, address asset) external view returns (AssetPolicy memory);
 
-    /// @notice All assets of a version.
+    /// @notice All assets of a version, by their number. Where several stand for one currency,
+    /// bills on the fiat rail are in the first.
     function assetsOf(uint32 version) external view returns (AssetPolicy[] memory);
 
     /// @notice A small number that an asset keeps for ever, from 1; 0 if no version lists it.
     function assetIndex(address asset) external view returns (uint8);
+
+    /// @notice The asset with that number; zero if there is none.
+    function assetAt(uint8 index) external view returns (address);
 }
