@@ -101,7 +101,7 @@ abstract contract NoticeUpgradeable is INoticeUpgradeable, Initializable, UUPSUp
         delete _storage().notice;
     }
 
-    function _checkOwner() private view {
+    function _checkOwner() internal view {
         require(msg.sender == owner(), NotOwner(msg.sender));
     }
 

@@ -10,8 +10,8 @@ interface IAttesterRegistry {
     /// @param signer Address whose signatures count.
     /// @param beneficiary Who gets the bond back.
     /// @param bond C4E minor units.
-    /// @param unbondingSince When unbonding was asked for, seconds; 0: never.
-    /// @param frozenUntil Until when the bond stays for a dispute, seconds.
+    /// @param unbondingSince Since when the bond goes free, seconds; 0: it does not.
+    /// @param frozenSince, frozenUntil When the bond last stayed for disputes, seconds.
     /// @param isActive Whether its signatures count.
     /// @param isSlashed Whether its whole bond was taken for signing two different leaves.
     struct Attester {
@@ -36,47 +36,65 @@ interface IAttesterRegistry {
 
     event AttesterAdmitted(uint8 indexed index, address indexed signer, address beneficiary, uint96 bond);
     event AttesterEvicted(uint8 indexed index);
-    event UnbondingAsked(uint8 indexed index, uint40 freeAt);
+    /// @notice The attester counts no more, by his own wish or evicted.
+    event Unbonding(uint8 indexed index, uint40 freeAt);
     event BondWithdrawn(uint8 indexed index, uint256 amount);
     /// @notice `amount` was taken: `bounty` of it for `challenger`, the rest burned.
     event Slashed(uint8 indexed index, uint256 amount, address indexed challenger, uint256 bounty);
     event BondFrozen(uint8 indexed index, uint40 until);
     event OperatorAnnounced(OperatorId indexed operatorId, Operator operator, uint40 effectiveAt);
 
+    error ZeroAddress();
     error NoSuchAttester(uint8 index);
     error NotBeneficiary(address caller);
     error NotHub(address caller);
     error TooManyAttesters();
     error SignerInUse(address signer);
     error NotActive(uint8 index);
+    error NotUnbonding(uint8 index);
     error StillBonded(uint40 freeAt);
     error Frozen(uint40 until);
+    /// @dev It was taken or paid out.
+    error NoBond(uint8 index);
+    /// @dev The registry holds less than the bonds of its first attesters.
+    error BondsMissing(uint256 held, uint256 needed);
+    /// @dev Each bit needs its signature, and no more.
+    error SignatureCount(uint256 signatures, uint256 signers);
     /// @dev Fewer signatures than the quorum.
     error NoQuorum(uint256 signatures, uint256 quorum);
     /// @dev The signature at this place is not by the attester whose bit is set.
     error WrongSignature(uint8 index);
     /// @dev The two leaves are the same, or not of one number in one lane.
     error NoEquivocation();
+    /// @dev This attester was slashed for equivocation before.
+    error AlreadySlashed(uint8 index);
     error NotOperator(address caller);
+    /// @dev The operator's id, signer or log key is zero.
+    error OperatorIncomplete();
 
-    /// @notice Admit an attester whose bond the caller's beneficiary has approved. Only the owner
-    /// (Timelock). Emits AttesterAdmitted. Fails with SignerInUse, TooManyAttesters (112 for ever).
+    /// @notice Admit an attester whose bond `beneficiary` has approved. Only the owner
+    /// (Timelock). Emits AttesterAdmitted. Fails with ZeroAddress, SignerInUse (also by one who left),
+    /// TooManyAttesters (112 for ever), and as ERC-20 where bond or approval is missing.
     function admit(address signer, address beneficiary) external returns (uint8 index);
 
     /// @notice Stop counting an attester; his bond goes free as after `askUnbond`. Only the owner.
+    /// Emits AttesterEvicted, Unbonding. Fails with NotActive.
     function evict(uint8 index) external;
 
-    /// @notice Stop counting at once; the bond is free 21 days later. Only the beneficiary.
+    /// @notice Stop counting at once; the bond is free 21 days later, and can be lost until it is
+    /// paid out. Only the beneficiary. Emits Unbonding. Fails with NotBeneficiary, NotActive.
     function askUnbond(uint8 index) external;
 
-    /// @notice Pay out a free bond to its beneficiary. Anybody. Fails with StillBonded, Frozen.
+    /// @notice Pay out a free bond to its beneficiary. Anybody. Emits BondWithdrawn. Fails with
+    /// NotUnbonding, StillBonded, Frozen, NoBond.
     function withdrawBond(uint8 index) external;
 
     /// @notice Prove that an attester signed two different leaves for one number of one lane.
     /// Anybody. He alone loses his whole bond: 25 % to the caller, the rest burned.
     /// @param leafA Place of the leaf in `a`; `signatureA` is over `a`'s digest; likewise for b.
-    /// Fails with NoEquivocation (same digest of leaf with its passport resolved, other number,
-    /// other lane), WrongSignature.
+    /// Emits Slashed. Fails with NoEquivocation (the leaves are equal with their passports resolved,
+    /// or have other numbers or lanes), WrongSignature, AlreadySlashed; panics where a batch has no
+    /// such leaf or passport. Works on who left, too: his signatures on pending batches are void.
     function slashEquivocation(
         uint8 index,
         Batch calldata a,
@@ -88,13 +106,17 @@ interface IAttesterRegistry {
     ) external;
 
     /// @notice Take `bps` of each signer's bond: 25 % to `challenger`, the rest burned. Only the hub.
+    /// Emits Slashed for each who had a bond. Returns the sum. It fails for no signer.
     function slash(uint112 signers, uint16 bps, address challenger) external returns (uint256 taken);
 
-    /// @notice Keep these bonds for a dispute: at most 21 d in any 63. Only the hub.
+    /// @notice Keep these bonds for a dispute until then, as far as that is at most 21 d in any 63.
+    /// Only the hub. Emits BondFrozen for each that is now kept longer. It fails for no signer.
     function freeze(uint112 signers, uint40 until) external;
 
     /// @notice Fail unless at least a quorum of active attesters has signed `digest`.
-    /// Fails with WrongSignature, NotActive, NoQuorum. Returns how many have.
+    /// Signatures are 65 bytes with the lower s (EIP-2), ascending by index as the bits are: none
+    /// counts twice. Fails with SignatureCount, NotActive, WrongSignature, NoQuorum. Returns how many
+    /// have signed.
     function checkQuorum(bytes32 digest, Attestation calldata attestation)
         external
         view
@@ -114,7 +136,9 @@ interface IAttesterRegistry {
     function bondOf(uint8 index) external view returns (uint96);
 
     /// @notice Announce an operator's keys, in force 2 days later (the first ones at once).
-    /// Only the owner for a new operator, only his signer for an existing one.
+    /// Only the owner for a new operator, only his signer in force for an existing one; what was
+    /// announced and is not in force yet is replaced. Emits OperatorAnnounced. Fails with NotOwner,
+    /// NotOperator, OperatorIncomplete.
     function setOperator(OperatorId operatorId, Operator calldata operator) external;
     /// @notice The keys in force now; all zero for an unknown operator.
     function operatorOf(OperatorId operatorId) external view returns (Operator memory);
