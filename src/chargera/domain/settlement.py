@@ -109,14 +109,10 @@ def divide_ops(ops: int, signers: int) -> OpsShares:
     return OpsShares(each_signer, proposer, ops - each_signer * signers - proposer)
 
 
-def settled_amount(
-    amount_minor: int, currency: str, decimals: int, c4e_rate: int | None = None
-) -> int:
-    """Return an amount of a bill in minor units of the asset that settles it.
+def in_asset(amount_minor: int, currency: str, decimals: int) -> int:
+    """Return an amount of a bill in minor units of an asset that stands for its currency.
 
-    `decimals` are those of the asset that stands for the bill's currency. With `c4e_rate`, that
-    asset's frozen rate, the bill is settled in C4E, rounded up. Raises InvalidInput if the asset
-    is coarser than the currency, or if the amount does not fit into a leaf.
+    Raises InvalidInput if the asset is coarser than the currency or the amount fits no leaf.
     """
     digits = minor_digits(currency)
     if decimals < digits:
@@ -126,12 +122,15 @@ def settled_amount(
             remedy="list an asset with at least the currency's decimals",
         )
     scale: int = 10 ** (decimals - digits)
-    amount = amount_minor * scale
-    if c4e_rate is not None:
-        amount = ceil_by_rate(amount, c4e_rate)
-    if not 0 <= amount < AMOUNT_LIMIT:
-        raise InvalidInput(f"{amount} is no amount that a leaf can carry", field="amount")
-    return amount
+    return _amount(amount_minor * scale)
+
+
+def in_c4e(asset_amount: int, c4e_rate: int) -> int:
+    """Return what an amount of an asset is in C4E minor units by its rate, rounded up.
+
+    Raises InvalidInput if that fits no leaf.
+    """
+    return _amount(ceil_by_rate(asset_amount, c4e_rate))
 
 
 def ceil_by_rate(asset_amount: int, c4e_rate: int) -> int:
@@ -175,3 +174,9 @@ def energy_limit_wh(rated_w: int, duration_s: int) -> int:
 def overlap_s(start: int, end: int, other_start: int, other_end: int) -> int:
     """Return for how many seconds two sessions overlap; negative is the pause between them."""
     return min(end, other_end) - max(start, other_start)
+
+
+def _amount(amount: int) -> int:
+    if not 0 <= amount < AMOUNT_LIMIT:
+        raise InvalidInput(f"{amount} is no amount that a leaf can carry", field="amount")
+    return amount

@@ -222,7 +222,7 @@ def leaf_of_cdr(
     a function of these alone but for `passport_index`, the place of its passport in the batch's
     table. Raises InvalidInput for what does not fit, KeyError and TypeError for another shape.
     """
-    terms = record["settlement"]
+    terms = record.get("settlement")  # CDRs from before there was a chain have no such member
     if terms is None:
         return None
     return Leaf(

@@ -17,9 +17,10 @@ from chargera.domain.settlement import (
     divide_ops,
     energy_limit_wh,
     exposure_of_signer,
+    in_asset,
+    in_c4e,
     overlap_s,
     rate_bounds,
-    settled_amount,
     split,
 )
 
@@ -68,25 +69,30 @@ def test_divide_ops__any__nothing_is_lost_and_who_settles_gets_the_dust(
     assert parts.caller >= parts.proposer >= 0
 
 
-def test_settled_amount__six_decimals__four_zeros() -> None:
-    assert settled_amount(1_234, "EUR", 6) == 12_340_000
-    assert settled_amount(1_234, "JPY", 0) == 1_234
+def test_in_asset__six_decimals__four_zeros() -> None:
+    assert in_asset(1_234, "EUR", 6) == 12_340_000
+    assert in_asset(1_234, "JPY", 0) == 1_234
 
 
-def test_settled_amount__in_c4e__rounded_up() -> None:
+def test_in_c4e__rounded_up() -> None:
     # 12.34 EUR = 12,340,000 units of six decimals, at 1.5 C4E units for 10^6 of them
-    assert settled_amount(1_234, "EUR", 6, c4e_rate=1_500_000) == 18_510_000
-    assert settled_amount(1, "EUR", 6, c4e_rate=1) == 1
-    assert settled_amount(0, "EUR", 6, c4e_rate=1) == 0
+    assert in_c4e(in_asset(1_234, "EUR", 6), 1_500_000) == 18_510_000
+    assert in_c4e(1, 1) == 1
+    assert in_c4e(0, 1) == 0
 
 
 @pytest.mark.parametrize(
     ("amount", "currency", "decimals"),
     [(1, "EUR", 1), (2**64, "EUR", 2), (-1, "EUR", 6), (1, "???", 6)],
 )
-def test_settled_amount__does_not_fit__refused(amount: int, currency: str, decimals: int) -> None:
+def test_in_asset__does_not_fit__refused(amount: int, currency: str, decimals: int) -> None:
     with pytest.raises(InvalidInput):
-        settled_amount(amount, currency, decimals)
+        in_asset(amount, currency, decimals)
+
+
+def test_in_c4e__does_not_fit__refused() -> None:
+    with pytest.raises(InvalidInput):
+        in_c4e(2**63, 2_000_001)
 
 
 @given(AMOUNTS, st.integers(1, 2**70), st.integers(1, 112))
