@@ -103,6 +103,10 @@ interface ISettlementHub {
     error LeafAside(uint256 leaf);
     error NoDispute(uint256 disputeId);
     error NotGovernor(address caller);
+    /// @dev A token that takes a fee: the balance after is not what it should be.
+    error NotReceived(address asset, uint256 expected, uint256 balance);
+    /// @dev `settle` would skip this leaf: there is nothing to set aside.
+    error NotPayable(uint256 leaf);
 
     // The payer ---------------------------------------------------------------------------------
 

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
+import {IERC3009} from "@openzeppelin/contracts/interfaces/draft-IERC3009.sol";
+
+import {ISettlementHub} from "./interfaces/ISettlementHub.sol";
+import {HubLedger} from "./HubLedger.sol";
+import {OperatorId, PolicyParameters} from "./Types.sol";
+
+/// @title HubEscrows: a payer's money for one session of one operator.
+/// @dev An escrow is opened once for ever: its slot keeps `openedAt` when it closes, so that no
+/// signature opens it again and no second bill draws on its session.
+abstract contract HubEscrows is HubLedger {
+    bytes32 private constant OPEN_TYPEHASH = keccak256(
+        "Open(bytes8 operatorId,bytes16 sessionKey,address asset,uint64 max,uint64 deadline)"
+    );
+    bytes32 private constant LOWER_TYPEHASH =
+        keccak256("Lower(bytes32 escrowId,uint64 max,uint64 deadline)");
+
+    mapping(bytes32 escrowId => Escrow) internal _escrows;
+    /// @dev The policy's assets by their index, as they came to be used.
+    mapping(uint8 assetIndex => address) private _assets;
+
+    /// @inheritdoc ISettlementHub
+    function open(
+        address payer,
+        OperatorId operatorId,
+        bytes16 sessionKey,
+        address asset,
+        uint64 max,
+        uint64 deadline,
+        bytes calldata signature
+    ) external returns (bytes32 escrowId) {
+        escrowId = _open(payer, operatorId, sessionKey, asset, max, deadline);
+        _checkOpenSignature(payer, operatorId, sessionKey, asset, max, deadline, signature);
+        _pull(asset, payer, max);
+    }
+
+    /// @inheritdoc ISettlementHub
+    function openWithPermit(
+        address payer,
+        OperatorId operatorId,
+        bytes16 sessionKey,
+        address asset,
+        uint64 max,
+        uint64 deadline,
+        bytes calldata signature,
+        uint8 permitV,
+        bytes32 permitR,
+        bytes32 permitS
+    ) external returns (bytes32 escrowId) {
+        escrowId = _open(payer, operatorId, sessionKey, asset, max, deadline);
+        _checkOpenSignature(payer, operatorId, sessionKey, asset, max, deadline, signature);
+        try IERC20Permit(asset)
+            .permit(payer, address(this), max, deadline, permitV, permitR, permitS) {}
+            catch {}
+        _pull(asset, payer, max);
+    }
+
+    /// @inheritdoc ISettlementHub
+    function openWithAuthorization(
+        address payer,
+        OperatorId operatorId,
+        bytes16 sessionKey,
+        address asset,
+        uint64 max,
+        uint64 deadline,
+        bytes calldata signature
+    ) external returns (bytes32 escrowId) {
+        if (signature.length != 65) revert WrongSignature(payer);
+        escrowId = _open(payer, operatorId, sessionKey, asset, max, deadline);
+        uint256 before = _balanceOf(asset);
+        IERC3009(asset)
+            .receiveWithAuthorization(
+                payer,
+                address(this),
+                max,
+                0,
+                deadline,
+                escrowId,
+                uint8(signature[64]),
+                bytes32(signature[:32]),
+                bytes32(signature[32:64])
+            );
+        _checkReceived(asset, before, max);
+    }
+
+    /// @inheritdoc ISettlementHub
+    function lowerMax(
+        address payer,
+        OperatorId operatorId,
+        bytes16 sessionKey,
+        uint64 max,
+        uint64 deadline,
+        bytes calldata operatorSignature
+    ) external {
+        if (block.timestamp > deadline) revert Expired(deadline);
+        (bytes32 escrowId, Escrow memory escrow) = _openEscrow(payer, operatorId, sessionKey);
+        if (max >= escrow.max) revert NotLower(escrow.max);
+        _checkSignature(
+            REGISTRY.operatorOf(operatorId).signer,
+            keccak256(abi.encode(LOWER_TYPEHASH, escrowId, max, deadline)),
+            operatorSignature
+        );
+        emit EscrowLowered(escrowId, max);
+        if (max == 0) _close(escrowId, escrow);
+        else _escrows[escrowId].max = max;
+        _credit(payer, _assets[escrow.assetIndex], escrow.max - max);
+    }
+
+    /// @inheritdoc ISettlementHub
+    function askRefund(OperatorId operatorId, bytes16 sessionKey) external {
+        (bytes32 escrowId, Escrow memory escrow) = _openEscrow(msg.sender, operatorId, sessionKey);
+        PolicyParameters memory terms = _termsAt(escrow.openedAt);
+        uint40 from = escrow.openedAt + terms.refundAskAfter;
+        if (block.timestamp < from) revert TooEarly(from);
+        if (escrow.askedAt == 0) {
+            escrow.askedAt = uint40(block.timestamp);
+            _escrows[escrowId].askedAt = escrow.askedAt;
+        }
+        emit RefundAsked(escrowId, escrow.askedAt + terms.refundPayAfter);
+    }
+
+    /// @inheritdoc ISettlementHub
+    function refund(address payer, OperatorId operatorId, bytes16 sessionKey) external {
+        (bytes32 escrowId, Escrow memory escrow) = _openEscrow(payer, operatorId, sessionKey);
+        if (escrow.askedAt == 0) revert NotAsked(escrowId);
+        uint40 from = escrow.askedAt + _termsAt(escrow.openedAt).refundPayAfter;
+        if (block.timestamp < from) revert TooEarly(from);
+        _close(escrowId, escrow);
+        emit Refunded(escrowId, escrow.max);
+        _credit(payer, _assets[escrow.assetIndex], escrow.max);
+    }
+
+    /// @inheritdoc ISettlementHub
+    function escrowIdOf(address payer, OperatorId operatorId, bytes16 sessionKey)
+        public
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(payer, operatorId, sessionKey));
+    }
+
+    /// @inheritdoc ISettlementHub
+    function escrowOf(bytes32 escrowId) external view returns (Escrow memory) {
+        return _escrows[escrowId];
+    }
+
+    /// @dev Writes an escrow whose money is yet to arrive in the same call.
+    function _open(
+        address payer,
+        OperatorId operatorId,
+        bytes16 sessionKey,
+        address asset,
+        uint64 max,
+        uint64 deadline
+    ) private returns (bytes32 escrowId) {
+        if (block.timestamp > deadline) revert Expired(deadline);
+        if (max == 0) revert ZeroAmount();
+        uint8 assetIndex = _assetIndexOf(asset);
+        // Not only listed once: the version in force says when this escrow can be asked back.
+        uint32 version = POLICY.versionAt(uint40(block.timestamp));
+        if (POLICY.assetOf(version, asset).asset != asset) revert AssetNotListed(asset);
+        escrowId = escrowIdOf(payer, operatorId, sessionKey);
+        if (_escrows[escrowId].openedAt != 0) revert EscrowExists(escrowId);
+        _escrows[escrowId] = Escrow(assetIndex, max, uint40(block.timestamp), 0);
+        if (_assets[assetIndex] == address(0)) _assets[assetIndex] = asset;
+        emit EscrowOpened(escrowId, payer, operatorId, sessionKey, asset, max);
+    }
+
+    function _checkOpenSignature(
+        address payer,
+        OperatorId operatorId,
+        bytes16 sessionKey,
+        address asset,
+        uint64 max,
+        uint64 deadline,
+        bytes calldata signature
+    ) private view {
+        _checkSignature(
+            payer,
+            keccak256(abi.encode(OPEN_TYPEHASH, operatorId, sessionKey, asset, max, deadline)),
+            signature
+        );
+    }
+
+    /// @dev What stays says that it was opened, and whether its payer asked it back.
+    function _close(bytes32 escrowId, Escrow memory escrow) internal {
+        _escrows[escrowId] = Escrow(0, 0, escrow.openedAt, escrow.askedAt);
+    }
+
+    function _openEscrow(address payer, OperatorId operatorId, bytes16 sessionKey)
+        private
+        view
+        returns (bytes32 escrowId, Escrow memory escrow)
+    {
+        escrowId = escrowIdOf(payer, operatorId, sessionKey);
+        escrow = _escrows[escrowId];
+        if (escrow.assetIndex == 0) revert NoEscrow(escrowId);
+    }
+
+    /// @dev The parameters in force at a time that is not in the future: they cannot change.
+    function _termsAt(uint40 time) internal view returns (PolicyParameters memory terms) {
+        (, terms) = POLICY.parametersOf(POLICY.versionAt(time));
+    }
+}
