@@ -179,6 +179,34 @@ KINDS: dict[EntryKind, tuple[str, tuple[Any, ...]]] = {
     ),
     EntryKind.KEY_CHANGED: (NOT_WRITTEN, ()),
     EntryKind.POLICY_CHANGED: (NOT_WRITTEN, ()),
+    EntryKind.ONBOARDING: (
+        "A station asked for its passport.",
+        (records.onboarding_record,),
+    ),
+    EntryKind.PASSPORT_REGISTERED: (
+        "A passport was minted.",
+        (records.passport_registered_record,),
+    ),
+    EntryKind.CUSTODY: (
+        "Owner, operator, meter, firmware or place changed; a repair; the retirement.",
+        (records.custody_record,),
+    ),
+    EntryKind.PAYMENT: (
+        "An escrow was opened for a session, or a gateway named that prepays it.",
+        (records.payment_record,),
+    ),
+    EntryKind.BATCH: (
+        "A batch of bills was signed, proposed, settled or killed.",
+        (records.batch_record,),
+    ),
+    EntryKind.JOURNAL_HEAD: (
+        "How many transactions the embedded chain has, and their digest.",
+        (records.journal_head_record,),
+    ),
+    EntryKind.PROTOCOL_TESTED: (
+        "A standard run over a station's connection, and what of it did not pass.",
+        (records.protocol_tested_record,),
+    ),
 }
 """When an entry is written, and the functions that write its record."""
 

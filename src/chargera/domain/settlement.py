@@ -36,6 +36,17 @@ class Rail(Word):
     """From what a payment gateway has prepaid."""
 
 
+class BatchState(Word):
+    """How far a batch is."""
+
+    SIGNED = "signed"
+    """A quorum of attesters has signed it."""
+    PROPOSED = "proposed"
+    """The hub has it; its window runs or is over."""
+    SETTLED = "settled"
+    KILLED = "killed"
+
+
 @dataclass(frozen=True, slots=True)
 class Fees:
     """What a policy version takes of a net amount, in basis points."""

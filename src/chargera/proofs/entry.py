@@ -56,6 +56,13 @@ class EntryKind(Word):
     ACCESS_CHANGED = "access_changed"
     KEY_CHANGED = "key_changed"
     POLICY_CHANGED = "policy_changed"
+    ONBOARDING = "onboarding"
+    PASSPORT_REGISTERED = "passport_registered"
+    CUSTODY = "custody"
+    PAYMENT = "payment"
+    BATCH = "batch"
+    JOURNAL_HEAD = "journal_head"
+    PROTOCOL_TESTED = "protocol_tested"
 
 
 _KINDS = {kind.value: kind for kind in EntryKind}

@@ -13,7 +13,8 @@ on: members are only ever added, and a reader refuses what it does not know.
 | session_ended      | see `session_ended_record`; count and digest of the readings so far        |
 | signed_value       | session_id, context, ocmf_base64, received_at                              |
 | meter_value_late   | session_id, event: one reading that came after the end                     |
-| cdr, credit_cdr    | see `chargera.app.billing`                                                 |
+| cdr                | see `chargera.app.billing`; `settlement`: see below                        |
+| credit_cdr         | see `chargera.app.billing`                                                 |
 | sequence_hole      | session_id, transaction_id, first_seq_no, last_seq_no, scattered           |
 | anomaly            | session_id, transaction_id, code, readings                                 |
 | deviation          | action, message_id, fault, frame_sha256                                    |
@@ -23,6 +24,20 @@ on: members are only ever added, and a reader refuses what it does not know.
 | access_changed     | see `access_record`                                                        |
 | station_command    | see `command_record` (asked) and `command_answer_record` (answered)        |
 | record_erased      | see `erasure_record`                                                       |
+| onboarding         | see `onboarding_record`                                                    |
+| passport_registered| see `passport_registered_record`                                           |
+| custody            | see `custody_record`                                                       |
+| payment            | see `payment_record`                                                       |
+| batch              | see `batch_record`                                                         |
+| journal_head       | see `journal_head_record`                                                  |
+| protocol_tested    | see `protocol_tested_record`                                               |
+
+The member `settlement` of a cdr says how it is settled on chain: null where it is not, and absent
+in CDRs from before there was a chain, which means the same. Else it is {cdr_no, asset, rail
+(wallet or fiat), payer (null on the fiat rail), session_key, passport_id, policy_version, amount
+and vat (minor units of the asset), c4e_rate (of a bill settled in C4E, else null), chain_id, hub}.
+Here as in all records of this kind, addresses have their checksum, words are `0x` and lower-case
+hex, and numbers that may pass 2^53 are decimal strings.
 """
 
 import base64
@@ -34,7 +49,9 @@ from typing import Any
 
 from chargera.domain.errors import Unreadable
 from chargera.domain.messages import ReadingContext, TransactionEventKind
+from chargera.domain.passport import CustodyKind, Protocol
 from chargera.domain.pricing import ChargingState
+from chargera.domain.settlement import BatchState, Rail
 from chargera.domain.station import ChargingStation
 from chargera.domain.transaction import SessionEvent, Transaction
 from chargera.proofs import canonical
@@ -414,6 +431,176 @@ def erasure_record(log_indexes: Sequence[int], reason: str, by: str, at: datetim
         "by": by,
         "log_indexes": list(log_indexes),
         "reason": reason,
+    }
+
+
+# What is settled on chain -----------------------------------------------------------------------
+
+
+def onboarding_record(
+    *,
+    station_id: str,
+    passport_id: str,
+    metadata: Mapping[str, Any],
+    host: str,
+    commission_bps: int,
+    meter_key_hash: str,
+    station_key_hash: str,
+    nonce: str,
+    at: datetime,
+) -> Record:
+    """Return the record of a station's request for its passport.
+
+    `metadata` is the document whose digest the passport carries; `nonce` makes the host's consent
+    one for this request, and is what a signing meter must put its name to.
+    """
+    return {
+        "at": time_text(at),
+        "commission_bps": commission_bps,
+        "host": host,
+        "metadata": dict(metadata),
+        "meter_key_hash": meter_key_hash,
+        "nonce": nonce,
+        "passport_id": passport_id,
+        "station_id": station_id,
+        "station_key_hash": station_key_hash,
+    }
+
+
+def passport_registered_record(
+    *,
+    station_id: str,
+    passport_id: str,
+    registration_hash: str,
+    transaction_hash: str,
+    host: str,
+    rated_w: int,
+    registered_at: datetime,
+    at: datetime,
+) -> Record:
+    """Return the record of a passport that was minted; bills of its station can settle from now.
+
+    `transaction_hash` is of the mint, `registered_at` the chain's time of it.
+    """
+    return {
+        "at": time_text(at),
+        "host": host,
+        "passport_id": passport_id,
+        "rated_w": rated_w,
+        "registered_at": time_text(registered_at),
+        "registration_hash": registration_hash,
+        "station_id": station_id,
+        "transaction_hash": transaction_hash,
+    }
+
+
+def custody_record(
+    *,
+    station_id: str,
+    passport_id: str,
+    number: int,
+    kind: CustodyKind,
+    value: str,
+    note: str,
+    by: str,
+    at: datetime,
+) -> Record:
+    """Return the record of a change in a passport's life.
+
+    `number` counts the passport's custody records from 0; `value` is the word that the chain
+    takes (`passport.custody_value`); `note` says what was done, for people. The digest that the
+    chain holds is `custody_record_digest` of this record.
+    """
+    return {
+        "at": time_text(at),
+        "by": by,
+        "kind": str(kind),
+        "note": note,
+        "number": number,
+        "passport_id": passport_id,
+        "station_id": station_id,
+        "value": value,
+    }
+
+
+def custody_record_digest(record: Mapping[str, Any]) -> bytes:
+    """Return SHA-256 of a custody record's canonical bytes, the digest that the chain holds."""
+    return hashlib.sha256(encode(record)).digest()
+
+
+def payment_record(
+    *,
+    rail: Rail,
+    session_key: str,
+    session_id: str | None,
+    asset: str,
+    payer: str | None,
+    gateway: str | None,
+    maximum: int | None,
+    transaction_hash: str | None,
+    at: datetime,
+) -> Record:
+    """Return the record of how a session is paid.
+
+    Wallet: `payer` opened an escrow of at most `maximum` by `transaction_hash`; the session may
+    not have begun. Fiat: `gateway` prepays it, and the other three are null.
+    """
+    return {
+        "asset": asset,
+        "at": time_text(at),
+        "gateway": gateway,
+        "maximum": None if maximum is None else str(maximum),
+        "payer": payer,
+        "rail": str(rail),
+        "session_id": session_id,
+        "session_key": session_key,
+        "transaction_hash": transaction_hash,
+    }
+
+
+def batch_record(
+    *,
+    digest: str,
+    asset: str,
+    cdr_numbers: Sequence[int],
+    state: BatchState,
+    transaction_hash: str | None,
+    at: datetime,
+) -> Record:
+    """Return the record of a batch that came to a state, by that transaction where there is one."""
+    return {
+        "asset": asset,
+        "at": time_text(at),
+        "cdr_numbers": list(cdr_numbers),
+        "digest": digest,
+        "state": str(state),
+        "transaction_hash": transaction_hash,
+    }
+
+
+def journal_head_record(chain_id: int, transactions: int, digest: str, at: datetime) -> Record:
+    """Return the record of the head of the embedded chain's journal: its length and digest."""
+    return {
+        "at": time_text(at),
+        "chain_id": chain_id,
+        "digest": digest,
+        "transactions": transactions,
+    }
+
+
+def protocol_tested_record(
+    station_id: str, protocol: Protocol, run: str, failed: Sequence[str], at: datetime
+) -> Record:
+    """Return the record of a standard run over a station's connection.
+
+    `run` names the run and its version, `failed` the checks of it that did not pass.
+    """
+    return {
+        "at": time_text(at),
+        "failed": list(failed),
+        "protocol": str(protocol),
+        "run": run,
+        "station_id": station_id,
     }
 
 

@@ -183,5 +183,6 @@ def test_entry_kind__values__are_the_published_ones():
         signed_value cdr credit_cdr tariff_published tariff_assigned sequence_hole
         anomaly deviation security_event station_command operator_correction record_erased
         key_changed policy_changed meter_value_late id_token_changed access_changed
-        network_created"""
+        network_created onboarding passport_registered custody payment batch journal_head
+        protocol_tested"""
     assert {kind.value for kind in EntryKind} == set(published.split())

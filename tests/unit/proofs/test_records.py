@@ -1,5 +1,6 @@
 """Records: their one form, and what is no reading."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from chargera.domain.errors import Unreadable
 from chargera.domain.messages import AuthorizationStatus, ReadingContext, TransactionEventKind
+from chargera.domain.passport import CustodyKind, Protocol
 from chargera.domain.pricing import ChargingState
+from chargera.domain.settlement import BatchState, Rail
 from chargera.domain.station import OcppVersion
 from chargera.domain.transaction import SessionEvent, Transaction, recall
 from chargera.proofs import canonical, records
@@ -204,3 +207,82 @@ def test_every_record__is_within_the_logs_profile() -> None:
         assert canonical.decode(records.encode(record)) == record
         assert records.encode(record) == orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
     assert made[5]["scattered"]
+
+
+def test_settlement_records__every_member_is_canonical_and_amounts_are_text() -> None:
+    word, address = "0x" + "11" * 32, "0x" + "22" * 20
+    made = [
+        records.onboarding_record(
+            station_id="CP-1",
+            passport_id=word,
+            metadata={"model": "X"},
+            host=address,
+            commission_bps=3_000,
+            meter_key_hash=word,
+            station_key_hash=word,
+            nonce=word,
+            at=AT,
+        ),
+        records.passport_registered_record(
+            station_id="CP-1",
+            passport_id=word,
+            registration_hash=word,
+            transaction_hash=word,
+            host=address,
+            rated_w=22_000,
+            registered_at=AT,
+            at=AT,
+        ),
+        records.payment_record(
+            rail=Rail.WALLET,
+            session_key="0x" + "33" * 16,
+            session_id=None,
+            asset=address,
+            payer=address,
+            gateway=None,
+            maximum=2**63,
+            transaction_hash=word,
+            at=AT,
+        ),
+        records.payment_record(
+            rail=Rail.FIAT,
+            session_key="0x" + "33" * 16,
+            session_id="s",
+            asset=address,
+            payer=None,
+            gateway=address,
+            maximum=None,
+            transaction_hash=None,
+            at=AT,
+        ),
+        records.batch_record(
+            digest=word,
+            asset=address,
+            cdr_numbers=(1, 2),
+            state=BatchState.PROPOSED,
+            transaction_hash=word,
+            at=AT,
+        ),
+        records.journal_head_record(2**47, 5, word, AT),
+        records.protocol_tested_record("CP-1", Protocol.OCPP_1_6, "run/1", (), AT),
+    ]
+    for record in made:
+        assert canonical.decode(records.encode(record)) == record
+    assert [record.get("maximum") for record in made[2:4]] == [str(2**63), None]
+    assert made[4]["cdr_numbers"] == [1, 2]
+
+
+def test_custody_record__its_digest_is_that_of_its_canonical_bytes() -> None:
+    record = records.custody_record(
+        station_id="CP-1",
+        passport_id="0x" + "11" * 32,
+        number=0,
+        kind=CustodyKind.REPAIR,
+        value="0x" + "00" * 32,
+        note="a cable",
+        by="ada",
+        at=AT,
+    )
+    assert record["kind"] == "repair"
+    digest = hashlib.sha256(canonical.encode(record)).digest()
+    assert records.custody_record_digest(record) == digest
