@@ -18,6 +18,7 @@ from typing import Any
 from chargera.app.access import GuessLimiter, GuessLimits, Passwords
 from chargera.app.admin_ports import (
     EntryFilter,
+    MessageFilter,
     NewIdToken,
     OpenTransaction,
     SessionFilter,
@@ -154,9 +155,15 @@ class SampleStations(_Part):
             )
         return StationView(row, registered.registered_at, registered.meter_key_der_hex, private)
 
-    async def messages(self, caller: Caller, station_id: str, *, before: Any, limit: int):
-        rows = sample_messages(station_id)
-        return [row for row in rows if before is None or row.message_no < before][:limit]
+    async def messages(self, caller: Caller, station_id: str, wanted: MessageFilter):
+        return [
+            row
+            for row in sample_messages(station_id)
+            if (wanted.before is None or row.message_no < wanted.before)
+            and wanted.action in (None, row.action)
+            and wanted.inbound in (None, row.inbound)
+            and wanted.ok in (None, row.outcome == "ok")
+        ][: wanted.limit]
 
     async def reaches(self, caller: Caller, station_id: str) -> bool:
         return caller.may(Action.MESSAGES_READ) and any(r[0] == station_id for r in FLEET)

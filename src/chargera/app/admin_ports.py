@@ -68,6 +68,19 @@ class EntryFilter:
     session_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """Which exchanges with a station are listed, newest first; None asks for any."""
+
+    before: int | None = None
+    limit: int = 100
+    action: str | None = None
+    inbound: bool | None = None
+    """True: what the station said; False: what was said to it."""
+    ok: bool | None = None
+    """True: answered as usual; False: refused, repeated, departing from its schema, and so on."""
+
+
 class StationStore(Protocol):
     """Registrations and what is shown of stations."""
 
@@ -101,7 +114,7 @@ class StationStore(Protocol):
         """Return one station; None if there is none."""
 
     async def messages(
-        self, caller: Caller, station_id: str, *, before: int | None, limit: int
+        self, caller: Caller, station_id: str, wanted: MessageFilter
     ) -> list[MessageView]:
         """Return a station's exchanges, newest first."""
 

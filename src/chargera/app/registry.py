@@ -1,11 +1,11 @@
 """Stations as people administer them: register, password, price, and what is shown of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from chargera.app.access import Passwords, check_station_password, new_password
-from chargera.app.admin_ports import AdminWork, IsConnected, StoredLogin
+from chargera.app.admin_ports import AdminWork, IsConnected, MessageFilter, StoredLogin
 from chargera.app.permissions import Action, Caller, Role
 from chargera.app.ports import Entropy, NewEntry
 from chargera.app.views import MessageView, Overview, StationRow, StationView
@@ -142,17 +142,14 @@ async def message_log(
     work: AdminWork,
     caller: Caller,
     station_id: str,
-    *,
-    before: int | None = None,
-    limit: int = 100,
+    wanted: MessageFilter,
 ) -> list[MessageView]:
     """Return a station's exchanges, newest first, at most `MESSAGES_MAX`."""
     caller.require(Action.MESSAGES_READ)
     if not await work.stations.reaches(caller, station_id):
         raise no_station(station_id)
-    return await work.stations.messages(
-        caller, station_id, before=before, limit=min(limit, MESSAGES_MAX)
-    )
+    bounded = replace(wanted, limit=min(wanted.limit, MESSAGES_MAX))
+    return await work.stations.messages(caller, station_id, bounded)
 
 
 async def overview(work: AdminWork, caller: Caller, is_connected: IsConnected) -> Overview:

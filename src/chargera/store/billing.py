@@ -63,6 +63,13 @@ _CURRENT = Statement(
 )
 
 
+_TOTALS = Statement(
+    "add_to_totals",
+    "update network_total set bills = bills + $1, energy_wh = energy_wh + $2",
+    (binary.INT8.oid, binary.INT8.oid),
+)
+
+
 class BillingStore:
     """Reads cases and writes outcomes on one connection."""
 
@@ -103,6 +110,9 @@ class BillingStore:
         if result.cdrs:
             rows = [_cdr_row(row, first_log_index) for row in result.cdrs]
             made.append(_CDRS.of(rows))
+            bills = sum(-1 if row.is_credit else 1 for row in result.cdrs)
+            energy_wh = sum(row.energy_wh for row in result.cdrs)
+            made.append(Call(_TOTALS, [binary.plain_int8(bills), binary.plain_int8(energy_wh)]))
         if result.outcomes:
             rows = [_outcome_row(outcome, first_log_index) for outcome in result.outcomes]
             made.append(_OUTCOMES.of(rows))

@@ -9,8 +9,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
-from chargera.app.admin_ports import IsConnected, OpenTransaction
-from chargera.app.permissions import Action, Caller
+from chargera.app.admin_ports import IsConnected, MessageFilter, OpenTransaction
+from chargera.app.permissions import Action, Caller, Reach
 from chargera.app.views import (
     CommandView,
     ConnectorView,
@@ -161,15 +161,26 @@ class PostgresStations:
         )
 
     async def messages(
-        self, caller: Caller, station_id: str, *, before: int | None, limit: int
+        self, caller: Caller, station_id: str, wanted: MessageFilter
     ) -> list[MessageView]:
         """Return a station's exchanges, newest first."""
         rows = await self._rows(
             "select m.* from ocpp_message m join station s using (station_id)"
             f" where m.station_id = %(station_id)s and {reach.STATIONS[caller.reach]}"
             " and (%(before)s::bigint is null or m.message_no < %(before)s)"
+            " and (%(action)s::text is null or m.action = %(action)s)"
+            " and (%(inbound)s::boolean is null or m.inbound = %(inbound)s)"
+            " and (%(ok)s::boolean is null or (m.outcome = 'ok') = %(ok)s)"
             " order by m.message_no desc limit %(limit)s",
-            reach.parameters(caller, station_id=station_id, before=before, limit=limit),
+            reach.parameters(
+                caller,
+                station_id=station_id,
+                before=wanted.before,
+                action=wanted.action,
+                inbound=wanted.inbound,
+                ok=wanted.ok,
+                limit=wanted.limit,
+            ),
         )
         return [
             MessageView(
@@ -196,16 +207,16 @@ class PostgresStations:
             reach.parameters(caller),
         )
         # Totals over all sessions name nobody: visitors see them like the operator does.
-        seen = reach.SESSIONS[caller.reach] if caller.is_signed_in else "true"
+        seen, whole = reach.SESSIONS[caller.reach], caller.reach is Reach.ALL
+        if not caller.is_signed_in:
+            seen, whole = "true", True
         (sums,) = await self._rows(
-            "select count(*) filter (where c.state = 'charging') as charging,"
-            " count(*) filter (where c.state = 'review') as review,"
-            " count(*) filter (where c.state = 'billed') as billed,"
-            f" coalesce(sum({running.POWER_W}) filter (where c.state = 'charging'), 0) as power_w,"
-            " coalesce(sum(c.meter_stop_wh - c.meter_start_wh)"
-            "  filter (where c.state = 'billed'), 0) as energy_wh,"
+            f"select r.*, b.*, (select count(*) from charging_session c"
+            f"  where c.state = 'review' and {seen}) as review,"
             " (select size from log_head) as log_size"
-            f" from charging_session c {running.LAST} where {seen}",
+            f" from (select count(*) as charging, coalesce(sum({running.POWER_W}), 0) as power_w"
+            f"  from charging_session c {running.LAST} where c.state = 'charging' and {seen}) r"
+            f" cross join ({_TOTALS_OF_ALL if whole else _TOTALS_OF.format(seen=seen)}) b",
             reach.parameters(caller),
         )
         return Overview(
@@ -215,7 +226,7 @@ class PostgresStations:
             connectors_faulted=sum(row["faulted"] for row in stations),
             sessions_charging=sums["charging"],
             sessions_review=sums["review"],
-            sessions_billed=sums["billed"],
+            sessions_billed=sums["bills"],
             power_w=int(sums["power_w"]),
             energy_wh=int(sums["energy_wh"]),
             log_size=sums["log_size"],
@@ -245,6 +256,15 @@ class PostgresStations:
         async with self._connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query.encode(), values)
             return await cursor.fetchall()
+
+
+_TOTALS_OF_ALL = "select bills, energy_wh from network_total"
+_TOTALS_OF = (
+    "select count(*) as bills, coalesce(sum(d.energy_wh), 0) as energy_wh"
+    " from charging_session c join cdr d on d.log_index = c.cdr_log_index"
+    "  and d.session_id = c.session_id where c.state = 'billed' and {seen}"
+)
+"""Bills that stand and their energy; of who sees only his own they are few enough to add up."""
 
 
 class PostgresCommands:

@@ -129,8 +129,10 @@ class PostgresSessions:
         )
         (sums,) = await self._rows(
             f"select (select coalesce(sum({running.REGISTER_WH} - c.meter_start_wh), 0)"
-            f"  from charging_session c {running.LAST}"
-            "  where c.state = 'charging' or c.ended_at >= %(since)s) as energy_wh,"
+            f"  from charging_session c {running.LAST} where c.state = 'charging') as running_wh,"
+            " (select coalesce(sum(c.meter_stop_wh - c.meter_start_wh), 0)"
+            "  from charging_session c"
+            "  where c.ended_at >= %(since)s and c.state <> 'charging') as ended_wh,"
             " (select count(*) from cdr"
             "  where not is_credit and created_at >= %(since)s) as bills",
             {"since": since},
@@ -138,7 +140,7 @@ class PostgresSessions:
         mine = [row["session_id"] for row in rows if row["reached"]]
         events = await read_events(self._connection, mine) if mine else {}
         sessions = tuple(_live_session(row, events, now) for row in rows)
-        return Today(sessions, int(sums["energy_wh"]), sums["bills"])
+        return Today(sessions, int(sums["running_wh"] + sums["ended_wh"]), sums["bills"])
 
     async def _cdrs(self, session_id: str) -> list[CdrView]:
         rows = await self._rows(

@@ -233,7 +233,9 @@ async def test_records__a_caller_reads_what_is_within_its_reach(network: Network
     assert {station for _, station in host} == {None, "CP-1"}
     driver = await kinds("driver")
     assert ("cdr", "CP-1") in driver
-    assert ("station_registered", "CP-1") not in driver
+    assert ("station_registered", "CP-1") in driver, "where it charged"
+    assert ("station_registered", "CP-2") not in driver
+    assert ("station_changed", "CP-1") not in driver
     assert await kinds("other driver") == {("tariff_published", None)}
 
 

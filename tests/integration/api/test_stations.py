@@ -1,6 +1,7 @@
 """Stations over REST: registered once, conflicts named, passwords shown once, priced, shown."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -158,6 +159,74 @@ async def test_overview__counts_what_there_is(api: Api) -> None:
     assert (shown["power_w"], shown["energy_wh"]) == (7_000, 1_000)
     assert shown["log_size"] > 5
     assert (await api.ok(None, "GET", "/today")) != {}
+
+
+async def test_overview__totals_follow_bills_credits_and_who_looks(api: Api) -> None:
+    await api.add_login("holly", "host")
+    await api.add_login("dana", "driver")
+    await api.add_station("CP-1", host="holly")
+    await api.add_station("CP-2")
+    for id_token, login in (("CARD", "dana"), ("OTHER", None)):
+        body = {"id_token": id_token, "login": login}
+        await api.ok("operator", "POST", "/id-tokens", body)
+
+    async def billed(who: str | None) -> tuple[int, int]:
+        shown = await api.ok(who, "GET", "/overview")
+        return shown["sessions_billed"], shown["energy_wh"]
+
+    assert await billed(None) == (0, 0)
+    await api.charge("CP-1", "CARD")
+    await api.charge("CP-1", "OTHER")
+    await api.charge("CP-2", "OTHER")
+    everybody, host, driver = (3, 3_000), (2, 2_000), (1, 1_000)
+    whose = {None: everybody, "operator": everybody, "holly": host, "dana": driver}
+    for who, figures in whose.items():
+        assert await billed(who) == figures, who
+
+    # A later value changes a bill: it is taken back, and another stands in its place.
+    began_at = api.clock.now()
+    await api.say("CP-2", api.event("tx", "Started", 0, "OTHER"))
+    api.clock.advance(3600)
+    told = api.event("tx", "Ended", 1_000, None)
+    await api.say("CP-2", told._replace(seq_no=3))
+    await api.bill()
+    parked = api.event("tx", "Updated", 400, None)._replace(
+        at=began_at + timedelta(minutes=20), samples=()
+    )
+    assert await billed(None) == (4, 4_000)
+    await api.say("CP-2", parked)
+    await api.bill()
+    [[bills, energy_wh]] = await api.rows("select bills, energy_wh from network_total")
+    [[rows, sum_wh]] = await api.rows(
+        "select sum(case when is_credit then -1 else 1 end)::int, sum(energy_wh)::int from cdr"
+    )
+    assert (bills, energy_wh) == (rows, sum_wh) == (4, 4_000)
+    await api.say("CP-2", api.event("T", "Ended", 1_500, "CARD"))
+    assert (await api.ok(None, "GET", "/overview"))["sessions_review"] == 1
+
+
+async def test_messages__are_found_however_old_they_are(api: Api) -> None:
+    await api.add_station("CP-1")
+    async with api.work() as work:
+        await work.connection.execute(
+            "insert into ocpp_message (station_id, received_at, inbound, ocpp_version, action,"
+            " message_id, frame, outcome) select 'CP-1', now(), n <> 2, '1.6',"
+            " case when n < 3 then 'Reset' else 'Heartbeat' end, n::text, '',"
+            " case when n = 1 then 'repeat' else 'ok' end from generate_series(1, 2000) n"
+        )
+        await work.commit()
+
+    async def found(query: str) -> list[str]:
+        page = await api.ok("operator", "GET", f"/stations/CP-1/messages?{query}")
+        return [row["message_id"] for row in page["items"]]
+
+    assert await found("action=Reset") == ["2", "1"]
+    assert await found("action=Reset&inbound=true") == await found("ok=false") == ["1"]
+    assert await found("inbound=false") == ["2"]
+    assert await found("action=Reset&ok=true") == ["2"]
+    assert await found("action=Boot") == []
+    wrong = await api.call("operator", "GET", f"/stations/CP-1/messages?before={2**63}")
+    assert wrong.json()["error"]["field"] == "before"
 
 
 async def test_messages__are_shown_as_they_went_over_the_wire(api: Api) -> None:

@@ -13,7 +13,7 @@ from chargera.app.views import MessageView, TariffView
 from chargera.domain.errors import InvalidInput
 from chargera.web.catalogue import load_texts
 from chargera.web.pages.formats import Formats
-from chargera.web.pages.frames import decode_frame, filter_exchanges, read_exchange
+from chargera.web.pages.frames import decode_frame, read_exchange
 from chargera.web.pages.prices import PriceWords
 from chargera.web.pages.review import read_decision
 
@@ -176,21 +176,6 @@ def test_no_text_breaks_the_decoder(text: str) -> None:
 
 def test_an_exchange_without_an_answer_has_one_side() -> None:
     assert len(read_exchange(exchange(answer=None)).sides) == 1
-
-
-def test_exchanges_are_filtered() -> None:
-    rows = [
-        exchange(),
-        exchange(action="Authorize", outcome="deviation"),
-        exchange(action="Reset", inbound=False),
-    ]
-    nothing = {"action": None, "direction": None, "outcome": None}
-    assert filter_exchanges(rows, **nothing) == rows
-    assert filter_exchanges(rows, **nothing | {"action": "Authorize"}) == [rows[1]]
-    assert filter_exchanges(rows, **nothing | {"direction": "out"}) == [rows[2]]
-    assert filter_exchanges(rows, **nothing | {"direction": "in"}) == rows[:2]
-    assert filter_exchanges(rows, **nothing | {"outcome": "odd"}) == [rows[1]]
-    assert filter_exchanges(rows, **nothing | {"outcome": "ok"}) == [rows[0], rows[2]]
 
 
 # Decisions -------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from chargera.app import registry, tariffs
+from chargera.app.admin_ports import MessageFilter
 from chargera.app.commands import CommandRequest
 from chargera.app.permissions import Action
 from chargera.app.registry import Registered, Registration
@@ -151,12 +152,20 @@ async def assign_tariff(call: ApiCall, station_id: StationId, body: TariffBody) 
 
 @router.get("/{station_id}/messages", responses=pages(MessageView))
 async def list_messages(
-    call: ApiCall, station_id: StationId, before: int | None = None, limit: Limit = PAGE_MAX
+    call: ApiCall,
+    station_id: StationId,
+    before: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
+    limit: Limit = PAGE_MAX,
+    action: Annotated[str | None, Query(max_length=64)] = None,
+    inbound: bool | None = None,
+    ok: bool | None = None,
 ) -> Response:
-    """List the exchanges with a station, newest first, as they went over the wire."""
-    rows = await registry.message_log(
-        call.work, call.caller, station_id, before=before, limit=limit
-    )
+    """List the exchanges with a station, newest first, as they went over the wire.
+
+    `inbound` true: what the station said. `ok` false: what was not answered as usual.
+    """
+    wanted = MessageFilter(before, limit, action, inbound, ok)
+    rows = await registry.message_log(call.work, call.caller, station_id, wanted)
     return page(rows, limit, lambda row: row.message_no)
 
 

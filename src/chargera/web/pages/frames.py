@@ -1,7 +1,6 @@
 """OCPP frames for reading: what came over the wire, and beside it what it means."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,22 +59,6 @@ def decode_frame(text: str) -> Frame | None:
             )
         case _:
             return None
-
-
-def filter_exchanges(
-    rows: Sequence[MessageView], *, action: str | None, direction: str | None, outcome: str | None
-) -> list[MessageView]:
-    """Return the rows that a reader asked for; None asks for any.
-
-    `direction` in or out, seen from here; `outcome` ok or odd.
-    """
-    return [
-        row
-        for row in rows
-        if (action is None or row.action == action)
-        and (direction is None or row.inbound == (direction == "in"))
-        and (outcome is None or (row.outcome == "ok") == (outcome == "ok"))
-    ]
 
 
 def _frame(kind: str, payload: object, **parts: Any) -> Frame:

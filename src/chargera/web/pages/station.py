@@ -7,10 +7,10 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chargera.app.admin_ports import SessionFilter
+from chargera.app.admin_ports import MessageFilter, SessionFilter
 from chargera.app.commands import MESSAGES, CommandName, CommandRequest
 from chargera.app.permissions import Action
-from chargera.app.registry import MESSAGES_MAX, message_log, show_station, station_rows
+from chargera.app.registry import message_log, show_station, station_rows
 from chargera.app.sessions import list_sessions
 from chargera.app.tariffs import list_tariffs, show_tariff
 from chargera.app.views import MessageView, SessionRow, StationView
@@ -18,7 +18,7 @@ from chargera.domain.errors import InvalidInput, NotFound
 from chargera.web.live import Fragment
 from chargera.web.pages.facts import Fact, exact
 from chargera.web.pages.formats import DASH
-from chargera.web.pages.frames import filter_exchanges, read_exchange
+from chargera.web.pages.frames import read_exchange
 from chargera.web.pages.prices import PriceWords
 from chargera.web.pages.rendering import Values, View
 from chargera.web.pages.site import Site, Visit, see_other
@@ -193,41 +193,36 @@ async def _messages(visit: Visit, station_id: str, query: Mapping[str, str]) -> 
     }
     if not visit.viewer.may(Action.MESSAGES_READ):
         return none
-    before = query.get("before", "")
     chosen = {name: query.get(name) or None for name in ("action", "direction", "outcome")}
-    limit = MESSAGES_MAX if any(chosen.values()) else MESSAGES_A_PAGE
     try:
-        rows = await message_log(
-            visit.work,
-            visit.viewer,
-            station_id,
-            before=int(before) if before.isdecimal() else None,
-            limit=limit,
-        )
+        rows = await message_log(visit.work, visit.viewer, station_id, _wanted(query))
     except NotFound:
         return none
-    found = filter_exchanges(rows, **chosen)
     return {
-        "messages": [read_exchange(row) for row in found[:MESSAGES_A_PAGE]],
-        "older_messages": _older(rows, found, chosen, limit),
+        "messages": [read_exchange(row) for row in rows[:MESSAGES_A_PAGE]],
+        "older_messages": _older(rows, chosen),
         "message_filter": chosen,
         "message_actions": sorted({row.action for row in rows if row.action}),
     }
 
 
-def _older(
-    rows: Sequence[MessageView],
-    found: Sequence[MessageView],
-    chosen: Mapping[str, str | None],
-    limit: int,
-) -> str | None:
+def _wanted(query: Mapping[str, str]) -> MessageFilter:
+    """Return what an address asks for, and one message more; what makes no sense asks for all."""
+    before = query.get("before", "")
+    return MessageFilter(
+        before=int(before) if before.isdecimal() and len(before) < 19 else None,
+        limit=MESSAGES_A_PAGE + 1,
+        action=query.get("action") or None,
+        inbound={"in": True, "out": False}.get(query.get("direction", "")),
+        ok={"ok": True, "odd": False}.get(query.get("outcome", "")),
+    )
+
+
+def _older(rows: Sequence[MessageView], chosen: Mapping[str, str | None]) -> str | None:
     """Return the address of the messages before those that are shown."""
-    if len(found) > MESSAGES_A_PAGE:
-        before = found[MESSAGES_A_PAGE - 1].message_no
-    elif len(rows) == limit:
-        before = rows[-1].message_no
-    else:
+    if len(rows) <= MESSAGES_A_PAGE:
         return None
+    before = rows[MESSAGES_A_PAGE - 1].message_no
     query = {name: value for name, value in chosen.items() if value} | {"before": before}
     return f"?{urlencode(query)}#messages"
 
