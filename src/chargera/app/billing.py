@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from chargera.app.numbering import Numbered, Numbering, NumberingWork
 from chargera.app.ports import Clock, Entropy, LiveEvent, NewEntry, QuotedTariff
+from chargera.app.settlement_ports import NetworkTerms
 from chargera.domain.bill import Bill, bill_as_json
 from chargera.domain.errors import Conflict, InvalidInput, NotFound
 from chargera.domain.proof_level import ProofLevel
@@ -95,15 +97,30 @@ class BillingOutcome:
     """What the bill was priced by."""
 
 
+@dataclass(frozen=True, slots=True)
+class NumberedCdr:
+    """A CDR that is to be settled on chain; `entry` as in `CdrRow`, `payment` likewise."""
+
+    session_id: str
+    station_id: str
+    evse: int
+    numbered: Numbered
+    entry: int
+    payment: int | None
+    at: datetime
+
+
 @dataclass(slots=True)
 class BillingResult:
     """Rows of one billing run."""
 
     cdrs: list[CdrRow] = field(default_factory=list)
     outcomes: list[BillingOutcome] = field(default_factory=list)
+    numbered: list[NumberedCdr] = field(default_factory=list)
+    operator_id: str = ""
 
 
-class BillingWork(Protocol):
+class BillingWork(NumberingWork, Protocol):
     """The database as billing needs it."""
 
     async def take_due_cases(self, limit: int) -> list[BillingCase]:
@@ -156,11 +173,21 @@ class ReviewDecision:
 class Billing:
     """Bills sessions in batches."""
 
-    def __init__(self, clock: Clock, entropy: Entropy, operator_id: str) -> None:
-        """Bill on behalf of `operator_id` (OCPI country and party, `NL*C4E`)."""
+    def __init__(
+        self,
+        clock: Clock,
+        entropy: Entropy,
+        operator_id: str,
+        settlement: NetworkTerms | None = None,
+    ) -> None:
+        """Bill on behalf of `operator_id` (OCPI country and party, `NL*C4E`).
+
+        `settlement`: the chain that bills are settled on; None: none, all is payable off chain.
+        """
         self._clock = clock
         self._entropy = entropy
         self._operator_id = operator_id
+        self._settlement = settlement
 
     async def bill_due(self, work: BillingWork, limit: int = BATCH) -> list[LiveEvent]:
         """Bill what is due; the caller commits. Returns what pages should be told then."""
@@ -202,7 +229,7 @@ class Billing:
                 field="tariff_id",
                 remedy="name the tariff that was valid then",
             )
-        run = self._run(work)
+        run = await self._run(work, [decided])
         run.append(decided, EntryKind.OPERATOR_CORRECTION, _correction_record(decided, decision))
         if not run.settle(decided):
             raise InvalidInput(
@@ -234,22 +261,32 @@ class Billing:
         return [LiveEvent("session", session.session_id) for session in silent]
 
     async def _settle(self, work: BillingWork, cases: Sequence[BillingCase]) -> None:
-        run = self._run(work)
+        run = await self._run(work, cases)
         for case in cases:
             run.settle(case)
         await work.store_bills(run.result)
 
-    def _run(self, work: BillingWork) -> "_Run":
-        return _Run(work, self._clock.now(), self._entropy, self._operator_id)
+    async def _run(self, work: BillingWork, cases: Sequence[BillingCase]) -> "_Run":
+        numbering = None
+        if self._settlement is not None:
+            first = [case.transaction.session_id for case in cases if case.current is None]
+            numbering = await Numbering.of(work, self._settlement, self._entropy, first)
+        return _Run(work, self._clock.now(), self._entropy, self._operator_id, numbering)
 
 
 class _Run:
     """One batch under judgement."""
 
     def __init__(
-        self, work: BillingWork, now: datetime, entropy: Entropy, operator_id: str
+        self,
+        work: BillingWork,
+        now: datetime,
+        entropy: Entropy,
+        operator_id: str,
+        numbering: Numbering | None,
     ) -> None:
-        self.result = BillingResult()
+        self.result = BillingResult(operator_id=operator_id)
+        self._numbering = numbering
         self._work = work
         self._now = now
         self._entropy = entropy
@@ -292,7 +329,7 @@ class _Run:
             self._credit(case, case.current, bill)
         cdr_id = self._entropy.session_id(self._now)
         record = cdr_record(case, facts, judgement, bill, cdr_id, self._operator_id)
-        place = self.append(case, EntryKind.CDR, record)
+        place = self._append_cdr(case, judgement, bill, record)
         energy_wh = judgement.session.energy_wh if judgement.session else 0
         replaces = case.current.cdr_id if case.current else None
         self.result.cdrs.append(
@@ -320,6 +357,37 @@ class _Run:
                 case.tariff,
             )
         )
+
+    def _append_cdr(
+        self, case: BillingCase, judgement: Judgement, bill: Bill, record: records.Record
+    ) -> int:
+        """Append the entry of a CDR; a session's first one says how it is settled."""
+        session, transaction, numbered = judgement.session, case.transaction, None
+        if self._numbering is not None and case.current is None:
+            assert session is not None, "a bill has a session"
+            assert session.ended_at is not None, "a billed session has ended"
+            numbered = self._numbering.number(
+                transaction.session_id, bill, session.started_at, session.ended_at, self._now
+            )
+        if numbered is None:
+            return self.append(case, EntryKind.CDR, record)
+        payment = None
+        if numbered.payment is not None:
+            payment = self.append(case, EntryKind.PAYMENT, numbered.payment)
+        record["settlement"] = numbered.settlement
+        place = self.append(case, EntryKind.CDR, record)
+        self.result.numbered.append(
+            NumberedCdr(
+                transaction.session_id,
+                transaction.station_id,
+                transaction.evse,
+                numbered,
+                place,
+                payment,
+                self._now,
+            )
+        )
+        return place
 
     def _credit(self, case: BillingCase, current: CurrentCdr, bill: Bill) -> None:
         """Take back the bill that stands, whole, by an entry of its own."""
@@ -457,6 +525,7 @@ def cdr_record(
         "proof_level": str(judgement.proof_level),
         "replaces": case.current.cdr_id if case.current else None,
         "session_id": transaction.session_id,
+        "settlement": None,
         "started_at": records.time_text(session.started_at),
         "station_id": transaction.station_id,
         "suspect": sorted(judgement.metering.suspect)[:SUSPECT_LISTED_MAX],

@@ -5,7 +5,7 @@ anew from rows, as after a restart. The same contract tests run against it and P
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
@@ -18,9 +18,11 @@ from chargera.app.billing import (
     BillingResult,
     CdrRow,
     CurrentCdr,
+    NumberedCdr,
     SilentSession,
 )
 from chargera.app.clock import uuid7
+from chargera.app.numbering import Payable
 from chargera.app.ports import (
     BootReport,
     Changes,
@@ -110,6 +112,9 @@ class MemoryDatabase:
         self.seen: dict[str, datetime] = {}
         self.entries: list[StoredEntry] = []
         self.cdrs: list[CdrRow] = []
+        self.numbered: list[NumberedCdr] = []
+        self.payables: dict[str, Payable] = {}
+        """What can be settled, by session id."""
         self.heads: list[tuple[int, ReceiptHead]] = []
         self.numbers_given = 0
         self.loads = 0
@@ -207,6 +212,7 @@ class MemoryWork:
             _settle(database.sessions[outcome.transaction.session_id], outcome, first)
         for cdr in self._bills.cdrs:
             database.cdrs.append(replace(cdr, entry=first + cdr.entry))
+        database.numbered += self._bills.numbered
         self._changes, self._entries, self._marked = [], [], []
         self._bills = BillingResult()
 
@@ -226,10 +232,20 @@ class MemoryWork:
         known = [q for q in self._quoted() if q.tariff_id == tariff_id]
         return max(known, key=lambda quoted: quoted.version, default=None)
 
+    async def payables(self, session_ids: Sequence[str]) -> Mapping[str, Payable]:
+        """Return those of these sessions whose station has a passport in force."""
+        return {n: p for n, p in self.database.payables.items() if n in session_ids}
+
+    async def lock_lanes(self, operator_id: str, assets: Sequence[str]) -> dict[str, int]:
+        """Return the next number of each lane."""
+        numbered = [each.numbered for each in self.database.numbered]
+        return {asset: sum(each.asset == asset for each in numbered) for asset in assets}
+
     async def store_bills(self, result: BillingResult) -> None:
         """Take the rows of a billing run; they are kept at `commit`."""
         self._bills.cdrs += result.cdrs
         self._bills.outcomes += result.outcomes
+        self._bills.numbered += result.numbered
 
     async def mark_silent(self, before: datetime, limit: int) -> list[SilentSession]:
         """Put running sessions without a word since that time into review."""

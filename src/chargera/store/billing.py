@@ -26,6 +26,7 @@ from chargera.store import binary
 from chargera.store.binary import integer, string
 from chargera.store.columns import BOOLEAN, BYTEA, INT4, INT8, TEXT, TIME, WORD, Column, Table
 from chargera.store.entries import record_bytes
+from chargera.store.lanes import numbered_calls
 from chargera.store.pipeline import Call, Statement, run
 from chargera.store.registrations import (
     ask_stations,
@@ -116,6 +117,8 @@ class BillingStore:
         if result.outcomes:
             rows = [_outcome_row(outcome, first_log_index) for outcome in result.outcomes]
             made.append(_OUTCOMES.of(rows))
+        if result.numbered:
+            made += numbered_calls(result, first_log_index)
         return made
 
     async def _cases(self, sessions: Call) -> list[BillingCase]:

@@ -4,11 +4,12 @@ Use cases collect rows and entries in it; `commit` writes them together. Leaving
 without `commit` rolls back.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 
 from chargera.app.billing import BillingCase, BillingResult, SilentSession
+from chargera.app.numbering import Payable
 from chargera.app.ports import (
     Changes,
     Clock,
@@ -18,7 +19,7 @@ from chargera.app.ports import (
     QuotedTariff,
     Wanted,
 )
-from chargera.store import channel, channel_writes, entries, pipeline
+from chargera.store import channel, channel_writes, entries, lanes, pipeline
 from chargera.store.access import PostgresIdempotency, PostgresLogins
 from chargera.store.billing import BillingStore
 from chargera.store.connection import Connection, Pool, database_errors, make_pool
@@ -88,6 +89,14 @@ class UnitOfWork:
     async def mark_silent(self, before: datetime, limit: int) -> list[SilentSession]:
         """Put running sessions without a word since that time into review and return them."""
         return await BillingStore(self.connection).mark_silent(before, limit)
+
+    async def payables(self, session_ids: Sequence[str]) -> Mapping[str, Payable]:
+        """Return those of these sessions whose station has a passport in force."""
+        return await lanes.payables(self.connection, session_ids)
+
+    async def lock_lanes(self, operator_id: str, assets: Sequence[str]) -> dict[str, int]:
+        """Return the next number of each lane, locked until the commit."""
+        return await lanes.lock_lanes(self.connection, operator_id, assets)
 
     async def store_bills(self, result: BillingResult) -> None:
         """Write the log entries and the bills with their indexes, at `commit`."""

@@ -1,0 +1,184 @@
+"""Which bills are settled on chain, as what number of which lane, and who pays them.
+
+A lane is an operator and an asset. Only the first CDR of a session is numbered, in the commit
+that bills it, and only if its station's passport was registered when the session ended. Numbers
+are dense. What is not numbered is payable off chain.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from chargera.app.ports import Entropy
+from chargera.app.settlement_ports import AssetTerms, NetworkTerms, PolicyVersion
+from chargera.domain.bill import Bill
+from chargera.domain.errors import InvalidInput
+from chargera.domain.settlement import Rail, in_asset, in_c4e
+from chargera.proofs import records
+from chargera.proofs.chain_values import hex_text
+from chargera.proofs.settlement import SESSION_KEY_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Escrow:
+    """The escrow that a session was started with."""
+
+    session_key: str
+    payer: str
+    asset: str
+
+
+@dataclass(frozen=True, slots=True)
+class Payable:
+    """What is known of a session's station and payment: its passport, and the payer's escrow."""
+
+    passport_id: str
+    registered_at: datetime
+    retired_at: datetime | None
+    escrow: Escrow | None
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A CDR that will be settled: the member `settlement` of its record, and its payment."""
+
+    cdr_no: int
+    asset: str
+    passport_id: str
+    settlement: records.Record
+    payment: records.Record | None
+    """The record of a fiat payment, whose entry comes before the CDR's; an escrow has one."""
+
+
+class NumberingWork(Protocol):
+    """The database as numbering needs it."""
+
+    async def payables(self, session_ids: Sequence[str]) -> Mapping[str, Payable]:
+        """Return those of these sessions whose station has a passport in force."""
+
+    async def lock_lanes(self, operator_id: str, assets: Sequence[str]) -> dict[str, int]:
+        """Return the next number of each lane, locked until the commit."""
+
+
+class Numbering:
+    """Numbers the CDRs of one billing run."""
+
+    def __init__(
+        self,
+        terms: NetworkTerms,
+        entropy: Entropy,
+        payables: Mapping[str, Payable],
+        lanes: dict[str, int],
+    ) -> None:
+        """Number from `lanes` on, which tell the next numbers afterwards."""
+        self._terms = terms
+        self._entropy = entropy
+        self._payables = payables
+        self.lanes = lanes
+
+    @classmethod
+    async def of(
+        cls,
+        work: NumberingWork,
+        terms: NetworkTerms,
+        entropy: Entropy,
+        session_ids: Sequence[str],
+    ) -> "Numbering":
+        """Return the numbering of sessions that have no bill yet."""
+        payables = await work.payables(session_ids) if session_ids else {}
+        lanes: dict[str, int] = {}
+        if payables:
+            assets = sorted({asset.asset for p in terms.policies for asset in p.assets})
+            lanes = await work.lock_lanes(terms.operator_id, assets)
+        return cls(terms, entropy, payables, lanes)
+
+    def number(
+        self, session_id: str, bill: Bill, started_at: datetime, ended_at: datetime, at: datetime
+    ) -> Numbered | None:
+        """Number a session's first bill; None if it cannot be settled on chain."""
+        payable = self._payables.get(session_id)
+        policy = self._terms.policy_at(int(started_at.timestamp()))
+        if payable is None or policy is None or not _earns(payable, ended_at):
+            return None
+        escrow = payable.escrow
+        asset = policy.asset(escrow.asset) if escrow else policy.asset_of(bill.currency)
+        if asset is None or asset.asset not in self.lanes:
+            return None
+        if escrow is None and self._terms.gateway is None:
+            return None
+        try:
+            rate, amount, vat = self._amounts(policy, asset, bill)
+        except InvalidInput:
+            return None
+        session_key = escrow.session_key if escrow else self._fresh_key()
+        cdr_no = self.lanes[asset.asset]
+        self.lanes[asset.asset] += 1
+        return Numbered(
+            cdr_no,
+            asset.asset,
+            payable.passport_id,
+            {
+                "amount": str(amount),
+                "asset": asset.asset,
+                "c4e_rate": None if rate is None else str(rate),
+                "cdr_no": cdr_no,
+                "chain_id": self._terms.chain_id,
+                "hub": self._terms.hub,
+                "passport_id": payable.passport_id,
+                "payer": escrow.payer if escrow else None,
+                "policy_version": policy.version,
+                "rail": str(Rail.WALLET if escrow else Rail.FIAT),
+                "session_key": session_key,
+                "vat": str(vat),
+            },
+            None if escrow else self._fiat_payment(session_id, asset.asset, session_key, at),
+        )
+
+    def _amounts(
+        self, policy: PolicyVersion, asset: AssetTerms, bill: Bill
+    ) -> tuple[int | None, int, int]:
+        """Return the rate (of a C4E lane), net and VAT in the asset's minor units.
+
+        Raises InvalidInput for an asset that the bill's currency cannot be paid in.
+        """
+        if asset.currency == bill.currency:
+            return None, *_both(bill, asset.decimals)
+        stands_for = policy.asset_of(bill.currency)
+        if asset.currency is not None or stands_for is None:
+            raise InvalidInput("the asset is not of the bill's currency", field="asset")
+        net, vat = _both(bill, stands_for.decimals)
+        rate = stands_for.c4e_rate
+        return rate, in_c4e(net, rate), in_c4e(vat, rate)
+
+    def _fresh_key(self) -> str:
+        return hex_text(self._entropy.bytes(SESSION_KEY_BYTES))
+
+    def _fiat_payment(
+        self, session_id: str, asset: str, session_key: str, at: datetime
+    ) -> records.Record:
+        assert self._terms.gateway is not None, "else there is no fiat rail"
+        return records.payment_record(
+            rail=Rail.FIAT,
+            session_key=session_key,
+            session_id=session_id,
+            asset=asset,
+            payer=None,
+            gateway=self._terms.gateway,
+            maximum=None,
+            transaction_hash=None,
+            at=at,
+        )
+
+
+def _both(bill: Bill, decimals: int) -> tuple[int, int]:
+    """Return net and VAT of a bill in minor units of an asset of its currency."""
+    net = in_asset(bill.net_minor, bill.currency, decimals)
+    return net, in_asset(bill.vat_minor, bill.currency, decimals)
+
+
+def _earns(payable: Payable, ended_at: datetime) -> bool:
+    """Say whether the passport was registered, and not retired, when the session ended."""
+    ended_s = int(ended_at.timestamp())
+    begun = int(payable.registered_at.timestamp()) <= ended_s
+    return begun and (payable.retired_at is None or ended_s <= int(payable.retired_at.timestamp()))
