@@ -1,0 +1,1 @@
+"""The embedded chain: EVM engines, signed transactions, journal and deployment of the contracts."""
