@@ -149,6 +149,11 @@ def ceil_by_rate(asset_amount: int, c4e_rate: int) -> int:
     return -(-asset_amount * c4e_rate // RATE_UNIT)
 
 
+def quorum_of(attesters: int) -> int:
+    """Return how many signatures are enough: 2 of up to 3 attesters, else two thirds and one."""
+    return 2 if attesters <= 3 else 2 * attesters // 3 + 1
+
+
 def exposure_of_signer(wallet_total: int, c4e_rate: int, signers: int) -> int:
     """Return what each signer of a batch stands for with his bond, in C4E minor units.
 

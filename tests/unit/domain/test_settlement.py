@@ -20,6 +20,7 @@ from chargera.domain.settlement import (
     in_asset,
     in_c4e,
     overlap_s,
+    quorum_of,
     rate_bounds,
     split,
 )
@@ -129,3 +130,8 @@ def test_overlap__in_seconds__negative_is_a_pause() -> None:
     assert overlap_s(0, 100, 40, 200) == 60
     assert overlap_s(0, 100, 100, 200) == 0
     assert overlap_s(0, 100, 130, 200) == -30
+
+
+@pytest.mark.parametrize(("attesters", "quorum"), [(1, 2), (2, 2), (3, 2), (4, 3), (6, 5), (7, 5)])
+def test_quorum__two_of_three_else_two_thirds_and_one(attesters: int, quorum: int) -> None:
+    assert quorum_of(attesters) == quorum

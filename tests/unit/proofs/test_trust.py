@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from chargera.domain.errors import Unreadable
-from chargera.proofs.trust import Trust, TrustedTopic, parse_trust, trust_document, trust_of_key
+from chargera.proofs.trust import (
+    Trust,
+    TrustedAttester,
+    TrustedChain,
+    TrustedTopic,
+    parse_trust,
+    trust_document,
+    trust_of_key,
+)
+from tests.unit.proofs.sample_batch import C4E, CHAIN_ID, HUB, address, public_key
 from tests.unit.proofs.sample_receipt import ORIGIN, TOPIC, log_verifier
 
 
@@ -28,6 +37,74 @@ def test_parse_trust__what_the_server_writes__is_read() -> None:
     assert trust.topic_of("0.0.7", 99) is None
     assert trust.topic_of("0.0.7", 100) is not None
     assert trust.topic_of("0.0.9", 100) is None
+
+
+CHAIN = TrustedChain(CHAIN_ID, "http://127.0.0.1:8545/rpc", {"SettlementHub": HUB, "C4EToken": C4E})
+ATTESTERS = tuple(TrustedAttester(address(n), public_key(n)) for n in (1, 2, 3))
+
+
+def settled_document() -> dict[str, Any]:
+    return trust_document(
+        network="embedded",
+        operator_id="NL*C4E",
+        origin=ORIGIN,
+        vkeys=[str(log_verifier())],
+        topics=[TOPIC],
+        chain=CHAIN,
+        attesters=ATTESTERS,
+    )
+
+
+def test_parse_trust__chain_and_attesters__are_read() -> None:
+    trust = parse_trust(settled_document())
+    assert (trust.chain, trust.attesters) == (CHAIN, ATTESTERS)
+
+
+def test_parse_trust__file_from_before_there_was_a_chain__trusts_none() -> None:
+    trust = parse_trust(document())
+    assert (trust.chain, trust.attesters) == (None, None)
+
+
+def test_parse_trust__addresses_in_lower_case__are_read() -> None:
+    changed = settled_document()
+    changed["attesters"][0]["address"] = changed["attesters"][0]["address"].lower()
+    assert parse_trust(changed).attesters == ATTESTERS
+
+
+CHAIN_FAULTS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "chain": lambda d: d.update(chain=[]),
+    "chain with a member more": lambda d: d["chain"].update(more=1),
+    "chain id": lambda d: d["chain"].update(id=True),
+    "chain id is none": lambda d: d["chain"].update(id=0),
+    "rpc": lambda d: d["chain"].update(rpc="file:///x"),
+    "rpc too long": lambda d: d["chain"].update(rpc="http://" + "x" * 2_048),
+    "contract": lambda d: d["chain"]["contracts"].update({"A": "0x00"}),
+    "contract name": lambda d: d["chain"]["contracts"].update({"": d["attesters"][0]["address"]}),
+    "contract name type": lambda d: d["chain"]["contracts"].update({1: ""}),
+    "too many contracts": lambda d: d["chain"].update(
+        contracts={f"A{n}": d["attesters"][0]["address"] for n in range(65)}
+    ),
+    "attesters": lambda d: d.update(attesters={}),
+    "no attesters": lambda d: d.update(attesters=[]),
+    "attester": lambda d: d["attesters"].append(1),
+    "attester members": lambda d: d["attesters"][0].pop("public_key"),
+    "attester address": lambda d: d["attesters"][0].update(address="0x00"),
+    "attester key": lambda d: d["attesters"][0].update(public_key="0x04"),
+    "attester key type": lambda d: d["attesters"][0].update(public_key=4),
+    "attester key of another": lambda d: d["attesters"][0].update(
+        public_key=d["attesters"][1]["public_key"]
+    ),
+    "attester twice": lambda d: d["attesters"].append(d["attesters"][0]),
+}
+
+
+@pytest.mark.parametrize("fault", CHAIN_FAULTS)
+def test_parse_trust__chain_or_attesters_not_of_the_form__unreadable(fault: str) -> None:
+    changed = settled_document()
+    CHAIN_FAULTS[fault](changed)
+    with pytest.raises(Unreadable) as caught:
+        parse_trust(changed)
+    assert caught.value.field
 
 
 def test_parse_trust__topics_unknown__none_is_trusted() -> None:
