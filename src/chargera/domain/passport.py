@@ -108,14 +108,14 @@ def normalised(text: str, *, field: str) -> str:
     Raises InvalidInput unless 1 to 64 printable ASCII characters remain, so that one thing cannot
     be written in two ways.
     """
-    plain = text.strip(" ").upper()
+    plain = text.strip(" ")
     if not 0 < len(plain) <= TEXT_BYTES_MAX or not (plain.isascii() and plain.isprintable()):
         raise InvalidInput(
             f"{field}: must have 1 to {TEXT_BYTES_MAX} printable ASCII characters",
             field=field,
             remedy="write it in ASCII, as on the type plate",
         )
-    return plain
+    return plain.upper()
 
 
 def protocol_bits(protocols: Iterable[Protocol]) -> int:
