@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {
-    IERC1155Errors,
-    IERC721Errors
-} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
+import {IERC1155Errors, IERC721Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 import {IERC1155} from "@openzeppelin/contracts/token/ERC1155/IERC1155.sol";
 
 import {IChargerShares} from "../src/interfaces/IChargerShares.sol";
@@ -516,8 +513,9 @@ contract ChargerSharesTest is ChargerSharesFixture {
     }
 
     function notReceived(uint256 held, uint256 balance) private view returns (bytes memory) {
-        return abi.encodeWithSelector(
-            IChargerShares.NotReceived.selector, address(euro), held, balance
-        );
+        return
+            abi.encodeWithSelector(
+                IChargerShares.NotReceived.selector, address(euro), held, balance
+            );
     }
 }

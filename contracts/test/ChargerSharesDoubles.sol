@@ -29,7 +29,6 @@ contract AssetDouble is ERC20("asset", "A") {
         CallsBack, // the `target` before and after each transfer, as ERC-777 does
         Reverts,
         Lies // about what the shares contract has
-
     }
 
     Manner public manner;
@@ -75,7 +74,7 @@ contract AssetDouble is ERC20("asset", "A") {
     }
 }
 
-/// @dev Holds units and passports; does on receipt what it was told to.
+/// @dev Holds units and passports; does on its next receipt what it was told to.
 contract HolderDouble is IERC1155Receiver {
     bool public accepts = true;
     uint256 public receipts;
@@ -89,6 +88,7 @@ contract HolderDouble is IERC1155Receiver {
     function onReceipt(address to, bytes[] calldata calls) external {
         _target = to;
         _calls = calls;
+        receipts = 0;
     }
 
     function act(address to, bytes calldata data) external returns (bytes memory) {
