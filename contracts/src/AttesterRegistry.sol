@@ -48,8 +48,8 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
     uint256 public constant MOST_ATTESTERS = 112;
     uint256 private constant ALL_BPS = 10_000;
 
-    IC4EToken public immutable token;
-    ISettlementHub public immutable hub;
+    IC4EToken public immutable C4E;
+    ISettlementHub public immutable HUB;
 
     uint112 private _active;
     uint112 private _slashed;
@@ -59,14 +59,14 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
     mapping(OperatorId => OperatorKeys) private _operators;
 
     modifier onlyHub() {
-        require(msg.sender == address(hub), NotHub(msg.sender));
+        require(msg.sender == address(HUB), NotHub(msg.sender));
         _;
     }
 
-    constructor(IC4EToken token_, ISettlementHub hub_) {
-        require(address(token_) != address(0) && address(hub_) != address(0), ZeroAddress());
-        token = token_;
-        hub = hub_;
+    constructor(IC4EToken c4e, ISettlementHub hub) {
+        require(address(c4e) != address(0) && address(hub) != address(0), ZeroAddress());
+        C4E = c4e;
+        HUB = hub;
     }
 
     /// @notice Begin with these attesters, whose bonds were transferred here before, and this
@@ -82,7 +82,7 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
         for (uint256 i = 0; i < attesters.length; ++i) {
             _admit(attesters[i].signer, attesters[i].beneficiary);
         }
-        uint256 held = IERC20(address(token)).balanceOf(address(this));
+        uint256 held = IERC20(address(C4E)).balanceOf(address(this));
         uint256 needed = attesters.length * BOND;
         require(held >= needed, BondsMissing(held, needed));
         _setFirstKeys(operatorId, operator);
@@ -95,7 +95,7 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
         index = _admit(signer, beneficiary);
         // The beneficiary's approval is his consent; only the Timelock gets here.
         // slither-disable-next-line arbitrary-send-erc20
-        IERC20(address(token)).safeTransferFrom(beneficiary, address(this), BOND);
+        IERC20(address(C4E)).safeTransferFrom(beneficiary, address(this), BOND);
     }
 
     /// @inheritdoc IAttesterRegistry
@@ -122,7 +122,7 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
         require(amount != 0, NoBond(index));
         member.bond = 0;
         emit BondWithdrawn(index, amount);
-        IERC20(address(token)).safeTransfer(member.beneficiary, amount);
+        IERC20(address(C4E)).safeTransfer(member.beneficiary, amount);
     }
 
     // Slashing ----------------------------------------------------------------------------------
@@ -141,8 +141,8 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
         require(!_has(_slashed, index), AlreadySlashed(index));
         require(_contradict(a, leafA, b, leafB), NoEquivocation());
         address signer = member.signer;
-        require(_isBy(signer, hub.batchDigest(a), signatureA), WrongSignature(index));
-        require(_isBy(signer, hub.batchDigest(b), signatureB), WrongSignature(index));
+        require(_isBy(signer, HUB.batchDigest(a), signatureA), WrongSignature(index));
+        require(_isBy(signer, HUB.batchDigest(b), signatureB), WrongSignature(index));
 
         _slashed |= _bit(index);
         if (_has(_active, index)) _deactivate(index);
@@ -330,8 +330,8 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
 
     function _payOut(uint256 taken, uint256 bounty, address challenger) private {
         if (taken == 0) return;
-        token.burn(taken - bounty);
-        IERC20(address(token)).safeTransfer(challenger, bounty);
+        C4E.burn(taken - bounty);
+        IERC20(address(C4E)).safeTransfer(challenger, bounty);
     }
 
     function _setFirstKeys(OperatorId operatorId, Operator calldata operator) private {

@@ -27,8 +27,10 @@ contract C4EToken is IC4EToken, ERC20Permit, ERC20Votes, TransferAuthorization {
     uint256 public constant BUCKET = 14 days;
 
     /// @inheritdoc IC4EToken
+    // forge-lint: disable-next-line(screaming-snake-case-immutable)
     address public immutable minter;
     /// @inheritdoc IC4EToken
+    // forge-lint: disable-next-line(screaming-snake-case-immutable)
     uint256 public immutable genesisTime;
 
     uint256 private _spent;

@@ -8,6 +8,7 @@ contract NetworkTimelock is INetworkTimelock, TimelockController {
     uint256 public constant LEAST_DELAY = 2 days;
 
     /// @inheritdoc INetworkTimelock
+    // forge-lint: disable-next-line(screaming-snake-case-immutable)
     address public immutable bootstrap;
 
     constructor(address bootstrap_)

@@ -11,6 +11,7 @@ import {TransferAuthorization} from "./TransferAuthorization.sol";
 /// @notice ERC-20 with 6 decimals, ERC-2612 and ERC-3009 as real euro coins have.
 contract TestEuro is ERC20Permit, TransferAuthorization {
     /// @notice Who may mint: whoever deployed it.
+    // forge-lint: disable-next-line(screaming-snake-case-immutable)
     address public immutable faucetOwner;
 
     error NotFaucetOwner(address caller);
