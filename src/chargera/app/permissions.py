@@ -48,6 +48,11 @@ class Action(StrEnum):
     CLOCK_WRITE = "clock:write"
     BACKUP_READ = "backup:read"
     SETTINGS_READ = "settings:read"
+    SETTLEMENT_WRITE = "settlement:write"
+    PASSPORTS_WRITE = "passports:write"
+    PAYMENTS_OPEN = "payments:open"
+    FEED = "feed"
+    """Read what attesters are asked, and answer. No login has it but by a key of that scope."""
 
 
 class Reach(StrEnum):

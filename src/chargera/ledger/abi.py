@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import eth_abi
+from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError, EncodingError
 
+from chargera.app.chain_ports import FoundLog
 from chargera.domain.errors import InvalidInput, NotFound, Unreadable
 from chargera.proofs.chain_values import address_text, hex_text
 from chargera.proofs.keccak import keccak256
@@ -47,7 +48,7 @@ class Function:
     def encode(self, arguments: Sequence[Any]) -> bytes:
         """Return the calldata. Raises InvalidInput for arguments that do not fit."""
         try:
-            return self.selector + eth_abi.encode(self.inputs, arguments)
+            return self.selector + encode(self.inputs, arguments)
         except (EncodingError, TypeError, ValueError) as error:
             raise InvalidInput(f"{self.name}: {error}", field=self.name) from error
 
@@ -98,30 +99,27 @@ class Interface:
                 return topic
         raise NotFound(f"{self.name} has no event {event}", field="event")
 
-    def event(self, log: Mapping[str, Any]) -> Event | None:
-        """Read a log as `eth_getLogs` gives it; None for one that is no event of this contract."""
-        topics = [_bytes(topic) for topic in log["topics"]]
-        description = self.events.get(topics[0]) if topics else None
+    def event(self, found: FoundLog) -> Event | None:
+        """Read a log; None for one that is no event of this contract."""
+        log = found.log
+        description = self.events.get(log.topics[0]) if log.topics else None
         if description is None:
             return None
-        indexed = [member for member in description["inputs"] if member["indexed"]]
-        others = [member for member in description["inputs"] if not member["indexed"]]
-        found = dict(
-            zip(
-                (member["name"] for member in others),
-                _decoded(others, _bytes(log["data"]), description["name"]),
-                strict=True,
-            )
+        name, inputs = description["name"], description["inputs"]
+        indexed = [member for member in inputs if member["indexed"]]
+        others = [member for member in inputs if not member["indexed"]]
+        members = dict(
+            zip((m["name"] for m in others), _decoded(others, log.data, name), strict=True)
         )
-        for member, topic in zip(indexed, topics[1:], strict=True):
-            (found[member["name"]],) = _decoded([member], topic, description["name"])
+        for member, topic in zip(indexed, log.topics[1:], strict=True):
+            (members[member["name"]],) = _decoded([member], topic, name)
         return Event(
-            description["name"],
-            Struct(found),
-            address_text(_bytes(log["address"])),
-            hex_text(_bytes(log["transactionHash"])),
-            _integer(log["blockNumber"]),
-            _integer(log["logIndex"]),
+            name,
+            Struct(members),
+            address_text(log.address),
+            hex_text(found.transaction_hash),
+            found.block.number,
+            found.log_index,
         )
 
 
@@ -169,13 +167,16 @@ def _errors() -> Mapping[bytes, Mapping[str, Any]]:
     """Every custom error of every contract by its selector, and Solidity's two own."""
     text = [{"name": "reason", "type": "string"}]
     code = [{"name": "code", "type": "uint256"}]
-    described = [{"name": "Error", "inputs": text}, {"name": "Panic", "inputs": code}]
+    described: list[dict[str, Any]] = [
+        {"name": "Error", "inputs": text},
+        {"name": "Panic", "inputs": code},
+    ]
     for path in ARTIFACTS.glob("*.json"):
         described += [m for m in json.loads(path.read_bytes())["abi"] if m["type"] == "error"]
     return {
-        keccak256(
-            f"{error['name']}({','.join(_type(part) for part in error['inputs'])})".encode()
-        )[:SELECTOR_BYTES]: error
+        keccak256(f"{error['name']}({','.join(_type(part) for part in error['inputs'])})".encode())[
+            :SELECTOR_BYTES
+        ]: error
         for error in described
     }
 
@@ -206,7 +207,7 @@ def _type(member: Mapping[str, Any]) -> str:
 
 def _decoded(members: Sequence[Mapping[str, Any]], data: bytes, name: str) -> list[Any]:
     try:
-        values = eth_abi.decode([_type(member) for member in members], data)
+        values = decode([_type(member) for member in members], data)
     except (DecodingError, OverflowError, ValueError) as error:
         raise Unreadable(f"{name}: the answer is not of its type: {error}", field=name) from error
     return [_named(member, value) for member, value in zip(members, values, strict=True)]
@@ -230,11 +231,3 @@ def _named(member: Mapping[str, Any], value: Any) -> Any:
 
 def _shown(value: Any) -> str:
     return hex_text(value) if isinstance(value, bytes) else str(value)
-
-
-def _bytes(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else bytes.fromhex(value.removeprefix("0x"))
-
-
-def _integer(value: Any) -> int:
-    return value if isinstance(value, int) else int(value, 16)

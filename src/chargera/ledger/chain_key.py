@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from eth_keys import keys
+from eth_keys.datatypes import PrivateKey
 
 from chargera.domain.errors import InvalidInput, Unreadable
 from chargera.proofs.chain_values import address_text, parse_hex
-from chargera.proofs.secp256k1 import N, SIGNATURE_BYTES, address_of
+from chargera.proofs.secp256k1 import SIGNATURE_BYTES, N, address_of
 
 SECRET_BYTES = 32
 V_OFFSET = 27
@@ -27,7 +27,7 @@ class ChainKey:
         """Hold a secret of 32 bytes. Raises InvalidInput for one that is no key."""
         if len(secret) != SECRET_BYTES or not 0 < int.from_bytes(secret, "big") < N:
             raise InvalidInput("not a private key of secp256k1", field="key")
-        self._key = keys.PrivateKey(secret)
+        self._key = PrivateKey(secret)
         self.address = address_of(b"\x04" + self._key.public_key.to_bytes())
         """20 bytes."""
 

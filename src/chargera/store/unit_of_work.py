@@ -23,12 +23,16 @@ from chargera.store import channel, channel_writes, entries, lanes, pipeline
 from chargera.store.access import PostgresIdempotency, PostgresLogins
 from chargera.store.billing import BillingStore
 from chargera.store.connection import Connection, Pool, database_errors, make_pool
+from chargera.store.feed import PostgresFeed
 from chargera.store.id_tokens import PostgresIdTokens
 from chargera.store.log_reads import PostgresLogReads
+from chargera.store.passports import PostgresPassports
+from chargera.store.payments import PostgresPayments
 from chargera.store.pipeline import Call
 from chargera.store.receipts import ReceiptStore
 from chargera.store.registry import PostgresCommands, PostgresStations
 from chargera.store.sessions import PostgresSessions
+from chargera.store.settlement import PostgresSettlement
 from chargera.store.tariffs import PostgresTariffs
 
 
@@ -56,6 +60,10 @@ class UnitOfWork:
         self.idempotency = PostgresIdempotency(connection)
         self.sessions = PostgresSessions(connection)
         self.log = PostgresLogReads(connection)
+        self.passports = PostgresPassports(connection)
+        self.settlement = PostgresSettlement(connection)
+        self.feed = PostgresFeed(connection)
+        self.payments = PostgresPayments(connection)
 
     async def load(self, wanted: Wanted) -> Loaded:
         """Return what a batch of messages needs to be decided."""

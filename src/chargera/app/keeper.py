@@ -1,0 +1,271 @@
+"""The keeper: whatever anybody may do on chain for money to arrive, done without being asked.
+
+It has a key without any privilege. It proposes what is signed, settles what nobody challenged in
+time, and has every holder paid what is his. Each step is decided from what the chain says now and
+has one transaction for its purpose, so that a keeper that was stopped anywhere goes on from
+there, and two keepers only race for the tip.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from chargera.app.ports import Clock
+from chargera.app.settlement import BatchRow, BatchStage, Settlement, SettlementDatabase
+from chargera.app.settlement_ports import ContractRefused, Contracts, NetworkTerms, Sender
+from chargera.domain.errors import Undetermined
+from chargera.proofs.chain_values import ZERO_ADDRESS, address_text, parse_hex
+from chargera.proofs.settlement import Batch, abi_attestation, abi_batch
+
+_log = logging.getLogger(__name__)
+
+HUB = "SettlementHub"
+SHARES = "ChargerShares"
+PENDING, SETTLED, KILLED = 1, 2, 3
+"""States of a batch in the hub."""
+
+
+class Gateway(Protocol):
+    """Who prepays fiat sessions."""
+
+    async def prepay(self, digest: str, batch: Batch) -> str:
+        """Cover a batch's fiat total on chain and return the signature over its digest.
+
+        Asked again for the same batch, it pays no second time.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One payout: `amount` in minor units of the asset."""
+
+    passport_id: str
+    holder: str
+    asset: str
+    amount: int
+    transaction_hash: str
+
+
+class Keeper:
+    """Proposes, settles, pays out; `turn` does all that can be done now."""
+
+    def __init__(
+        self,
+        database: SettlementDatabase,
+        settlement: Settlement,
+        terms: NetworkTerms,
+        contracts: Contracts,
+        sender: Sender,
+        clock: Clock,
+        gateway: Gateway | None = None,
+        *,
+        least_claim: int = 1,
+    ) -> None:
+        """Pay out what is at least `least_claim` minor units of an asset."""
+        self._database = database
+        self._settlement = settlement
+        self._terms = terms
+        self._contracts = contracts
+        self._sender = sender
+        self._clock = clock
+        self._gateway = gateway
+        self._least_claim = least_claim
+        self._to_pay: dict[str, None] = {}
+        """Passports whose holders may be owed something, in order."""
+        self._has_caught_up = False
+
+    async def turn(self) -> bool:
+        """Do what can be done now; say whether anything was done."""
+        if not self._has_caught_up:
+            await self._catch_up()
+        moved = False
+        for row in await self._open():
+            try:
+                moved = await self._take(row) or moved
+            except (Undetermined, ContractRefused) as error:
+                _log.warning("batch %s stays %s: %s", row.digest, row.state, error.message)
+        moved = await self._settlement.count_answers() or moved
+        for passport_id in list(self._to_pay):
+            try:
+                await self.pay(passport_id)
+                del self._to_pay[passport_id]
+            except (Undetermined, ContractRefused) as error:
+                _log.warning("holders of %s are not paid: %s", passport_id, error.message)
+        return moved
+
+    async def _open(self) -> list[BatchRow]:
+        async with self._database.work() as work:
+            stages = [BatchStage.FORMED, BatchStage.SIGNED, BatchStage.PROPOSED]
+            rows = await work.settlement.batches(stages)
+        return list(reversed(rows))
+
+    async def _catch_up(self) -> None:
+        """After a start: whoever was owed something when we stopped is paid now."""
+        async with self._database.work() as work:
+            for row in await work.settlement.batches([BatchStage.SETTLED], limit=256):
+                self._to_pay.update(dict.fromkeys(row.document["passports"]))
+        self._has_caught_up = True
+
+    async def _take(self, row: BatchRow) -> bool:
+        match row.state:
+            case BatchStage.FORMED:
+                return await self._prepay(row)
+            case BatchStage.SIGNED:
+                return await self._propose(row)
+            case BatchStage.PROPOSED:
+                return await self._settle(row)
+            case _:
+                return False
+
+    async def _prepay(self, row: BatchRow) -> bool:
+        batch = row.batch
+        if batch.gateway == ZERO_ADDRESS or row.gateway_signature or self._gateway is None:
+            return False
+        signature = await self._gateway.prepay(row.digest, batch)
+        await self._settlement.note(row.digest, gateway_signature=signature)
+        return True
+
+    async def _propose(self, row: BatchRow) -> bool:
+        batch = row.batch
+        attestation = await self._settlement.attestation(row.digest)
+        signature = row.gateway_signature
+        if (await self._state_of(row)).state == 0:
+            sent = await self._sender.send(
+                f"propose:{row.digest}",
+                HUB,
+                "propose",
+                abi_batch(batch),
+                abi_attestation(attestation),
+                b"" if signature is None else parse_hex(signature, field="gateway_signature"),
+            )
+        else:
+            sent = await self._transaction_of("Proposed", row)
+        state = await self._state_of(row)
+        await self._settlement.note(
+            row.digest,
+            state=BatchStage.PROPOSED,
+            propose_transaction_hash=sent,
+            proposed_at=_time(state.proposedAt),
+            window_ends_at=_time(state.windowEndsAt),
+        )
+        return True
+
+    async def _settle(self, row: BatchRow) -> bool:
+        """Settle a batch whose window is over, or note that somebody else did."""
+        state = await self._state_of(row)
+        if state.state == PENDING:
+            if self._clock.now() <= _time(state.windowEndsAt + 1):
+                return False
+            await self._sender.send(f"settle:{row.digest}", HUB, "settle", abi_batch(row.batch))
+            state = await self._state_of(row)
+        if state.state == KILLED:
+            killed = await self._transaction_of("Killed", row)
+            await self._settlement.note(
+                row.digest, state=BatchStage.KILLED, settle_transaction_hash=killed
+            )
+            return True
+        (event,) = await self._contracts.events(
+            HUB, "Settled", [parse_hex(row.digest, 32, field="digest")]
+        )
+        await self._settlement.note(
+            row.digest,
+            state=BatchStage.SETTLED,
+            settle_transaction_hash=event.transaction_hash,
+            paid=event.members.paid,
+            disputed=event.members.disputed,
+        )
+        self._to_pay.update(dict.fromkeys(row.document["passports"]))
+        return True
+
+    async def _state_of(self, row: BatchRow) -> Any:
+        return await self._contracts.read(HUB, "batchOf", parse_hex(row.digest, 32, field="digest"))
+
+    async def _transaction_of(self, event: str, row: BatchRow) -> str:
+        found = await self._contracts.events(
+            HUB, event, [parse_hex(row.digest, 32, field="digest")]
+        )
+        return str(found[-1].transaction_hash)
+
+    # Paying out ---------------------------------------------------------------------------------
+
+    async def pay(self, passport_id: str, holder: str | None = None) -> list[Claim]:
+        """Have every holder of a passport (or one) paid, and its host what is his in the hub."""
+        claims = []
+        token_id = int(passport_id, 16)
+        holders = await holders_of(self._contracts, passport_id)
+        for account in holders if holder is None else [holder]:
+            for asset in await self._contracts.read(SHARES, "assets"):
+                owed = await self._contracts.read(SHARES, "claimable", token_id, asset, account)
+                if owed < self._least_claim:
+                    continue
+                total = await self._contracts.read(SHARES, "totalNotified", token_id, asset)
+                sent = await self._sender.send(
+                    f"claim:{passport_id}:{asset}:{account}:{total}",
+                    SHARES,
+                    "claim",
+                    token_id,
+                    asset,
+                    account,
+                )
+                claims.append(Claim(passport_id, account, asset, owed, sent))
+        if holder is None:
+            await self._withdraw(await self._accounts(passport_id))
+        return claims
+
+    async def _accounts(self, passport_id: str) -> Iterable[str]:
+        """Return who is credited in the hub when a passport's sessions settle."""
+        token_id = parse_hex(passport_id, 32, field="passport_id")
+        facts = await self._contracts.read("ChargerPassport", "settlementFacts", token_id)
+        accounts = {facts[0]: None, self._sender.address: None}
+        count = await self._contracts.read("AttesterRegistry", "attesterCount")
+        for index in range(count):
+            attester = await self._contracts.read("AttesterRegistry", "attesterOf", index)
+            accounts[attester.beneficiary] = None
+            accounts[attester.signer] = None
+        return accounts
+
+    async def _withdraw(self, accounts: Iterable[str]) -> None:
+        for account in accounts:
+            for asset in await self._contracts.read(SHARES, "assets"):
+                due = await self._contracts.read(HUB, "withdrawable", account, asset)
+                if due >= self._least_claim:
+                    block = await self._paid_so_far(account, asset)
+                    await self._sender.send(
+                        f"withdraw:{account}:{asset}:{block}", HUB, "withdrawFor", account, asset
+                    )
+
+    async def _paid_so_far(self, account: str, asset: str) -> int:
+        """Return how often an account was paid: the purpose of the next payment differs."""
+        found = await self._contracts.events(
+            HUB, "Withdrawn", [bytes.fromhex(account[2:]), bytes.fromhex(asset[2:])]
+        )
+        return len(found)
+
+
+async def holders_of(contracts: Contracts, passport_id: str) -> list[str]:
+    """Return whoever may be owed of a passport: its owner, and who ever held units."""
+    token_id = int(passport_id, 16)
+    owner = await contracts.read("ChargerPassport", "ownerOf", token_id)
+    found = {owner: None}
+    for event in await contracts.events(SHARES, "TransferSingle"):
+        if event.members.id == token_id:
+            found[event.members["to"]] = None
+    for event in await contracts.events(SHARES, "TransferBatch"):
+        if token_id in event.members.ids:
+            found[event.members["to"]] = None
+    return [account for account in found if account != address_text(ZERO_ADDRESS)]
+
+
+async def units_of(contracts: Contracts, passport_id: str) -> Mapping[str, int]:
+    """Return the transferable units of each holder of a passport."""
+    token_id = int(passport_id, 16)
+    holders = await holders_of(contracts, passport_id)
+    return {
+        account: await contracts.read(SHARES, "balanceOf", account, token_id) for account in holders
+    }
+
+
+def _time(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,215 @@
+"""The network's contracts on a chain: read by name, and written to by accounts.
+
+`StoredSender` is for the server: a transaction is in the database before it leaves, so that a
+crash between both never makes a second one. `DirectSender` is for whoever has a key, an address
+of a chain and nothing else.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chargera.app.chain_ports import GAS_LIMIT, BadTransaction, Chain, LogFilter, Reverted
+from chargera.app.ports import Clock
+from chargera.app.settlement_ports import ContractRefused, SendStore, StoredSend
+from chargera.domain.errors import NotFound, Unavailable
+from chargera.ledger.abi import Event, interface, read_revert
+from chargera.ledger.chain_key import ChainKey
+from chargera.ledger.evm.transaction import sign
+from chargera.proofs.chain_values import hex_text, parse_address, parse_hex
+from chargera.proofs.keccak import keccak256
+
+LAST_BLOCK = 2**62
+LOGS_MAX = 100_000
+
+
+class ChainContracts:
+    """`Contracts` over a chain and the addresses of the network's trust file."""
+
+    def __init__(self, chain: Chain, addresses: Mapping[str, str]) -> None:
+        """Read on `chain`; `addresses` by the contracts' names."""
+        self.chain = chain
+        self._addresses = {
+            name: parse_address(address, field=name) for name, address in addresses.items()
+        }
+        self._texts = dict(addresses)
+
+    @property
+    def chain_id(self) -> int:
+        """The chain's number."""
+        return self.chain.chain_id
+
+    def address(self, contract: str) -> str:
+        """Return the address of a contract by its name; an address stands for itself."""
+        if contract in self._texts:
+            return self._texts[contract]
+        raise NotFound(f"this network has no contract {contract}", field="contract")
+
+    def place(self, contract: str) -> bytes:
+        """Return the 20 bytes of a contract's address. `IERC20@0x...` names one by interface."""
+        name, _, address = contract.partition("@")
+        if address:
+            return parse_address(address, field="asset")
+        if name in self._addresses:
+            return self._addresses[name]
+        raise NotFound(f"this network has no contract {contract}", field="contract")
+
+    def calldata(self, contract: str, function: str, arguments: Sequence[Any]) -> bytes:
+        """Return what a call of that function carries."""
+        name = contract.partition("@")[0]
+        return interface(name).function(function).encode(arguments)
+
+    async def read(self, contract: str, function: str, *arguments: Any) -> Any:
+        """Return what a function answers now. Raises ContractRefused, Unavailable."""
+        data = self.calldata(contract, function, arguments)
+        answer = await self.attempt(contract, data)
+        return interface(contract.partition("@")[0]).function(function).decode(answer)
+
+    async def attempt(self, contract: str, data: bytes, sender: bytes = bytes(20)) -> bytes:
+        """Return what a call would return. Raises ContractRefused by the contract's rule."""
+        try:
+            return await self.chain.call(self.place(contract), data, sender)
+        except Reverted as error:
+            raise refusal(error.data, contract) from error
+
+    async def events(
+        self, contract: str, event: str, topics: Sequence[bytes | None] = ()
+    ) -> Sequence[Event]:
+        """Return the events of that name with these indexed members, in order of the chain."""
+        found = interface(contract.partition("@")[0])
+        wanted: list[frozenset[bytes] | None] = [frozenset({found.topic_of(event)})]
+        wanted += [
+            None if topic is None else frozenset({topic.rjust(32, b"\0")}) for topic in topics
+        ]
+        logs = await self.chain.logs(
+            LogFilter(
+                0,
+                LAST_BLOCK,
+                frozenset({self.place(contract)}),
+                tuple(wanted),
+                LOGS_MAX,
+            )
+        )
+        return [said for log in logs if (said := found.event(log)) is not None]
+
+
+class DirectSender:
+    """A `Sender` that keeps nothing: for commands that a person repeats if he must."""
+
+    def __init__(self, contracts: ChainContracts, key: ChainKey) -> None:
+        """Send from the account of `key`."""
+        self._contracts = contracts
+        self._key = key
+
+    @property
+    def address(self) -> str:
+        """Its address."""
+        return self._key.address_text
+
+    async def send(self, purpose: str, contract: str, function: str, *arguments: Any) -> str:
+        """Send one transaction and return its hash; see `Sender`."""
+        raw = await signed(self._contracts, self._key, contract, function, arguments)
+        chain = self._contracts.chain
+        sent = await chain.send_raw(raw)
+        await _outcome(chain, sent, contract)
+        return hex_text(sent)
+
+
+class StoredSender:
+    """A `Sender` whose transactions are stored before they are sent, each for one purpose."""
+
+    def __init__(
+        self, contracts: ChainContracts, key: ChainKey, store: SendStore, clock: Clock
+    ) -> None:
+        """Send from the account of `key`, which nobody else uses at the same time."""
+        self._contracts = contracts
+        self._key = key
+        self._store = store
+        self._clock = clock
+        self._turn = asyncio.Lock()
+
+    @property
+    def address(self) -> str:
+        """Its address."""
+        return self._key.address_text
+
+    async def send(self, purpose: str, contract: str, function: str, *arguments: Any) -> str:
+        """Have one effect for one purpose and return its transaction hash; see `Sender`."""
+        async with self._turn:
+            known = await self._store.find(purpose)
+            if known is not None and known.outcome == "ok":
+                return known.transaction_hash
+            for earlier in await self._store.unsettled(self.address):
+                await self._deliver(earlier, contract)
+            known = await self._store.find(purpose)
+            if known is not None:
+                return known.transaction_hash
+            nonce = max(
+                await self._store.next_nonce(self.address),
+                await self._contracts.chain.nonce(self._key.address),
+            )
+            raw = await signed(
+                self._contracts, self._key, contract, function, arguments, nonce=nonce
+            )
+            stored = StoredSend(purpose, self.address, nonce, raw, hex_text(keccak256(raw)))
+            await self._store.add(stored, self._clock.now())
+            await self._deliver(stored, contract)
+            return stored.transaction_hash
+
+    async def _deliver(self, stored: StoredSend, contract: str) -> None:
+        """Bring a stored transaction onto the chain, unless it is there."""
+        chain = self._contracts.chain
+        transaction_hash = parse_hex(stored.transaction_hash, 32, field="transaction_hash")
+        try:
+            if await chain.receipt(transaction_hash) is None:
+                await chain.send_raw(stored.raw)
+            await _outcome(chain, transaction_hash, contract)
+        except (BadTransaction, ContractRefused):
+            await self._store.failed(stored.purpose)
+            raise
+        await self._store.succeeded(stored.purpose)
+
+
+async def signed(
+    contracts: ChainContracts,
+    key: ChainKey,
+    contract: str,
+    function: str,
+    arguments: Sequence[Any],
+    *,
+    nonce: int | None = None,
+) -> bytes:
+    """Return a signed transaction that would succeed now.
+
+    Raises ContractRefused by the rule of the contract that stands against it.
+    """
+    data = contracts.calldata(contract, function, arguments)
+    await contracts.attempt(contract, data, key.address)
+    chain = contracts.chain
+    if nonce is None:
+        nonce = await chain.nonce(key.address)
+    return sign(
+        key,
+        chain_id=chain.chain_id,
+        nonce=nonce,
+        to=contracts.place(contract),
+        data=data,
+        gas_limit=GAS_LIMIT,
+    )
+
+
+async def _outcome(chain: Chain, transaction_hash: bytes, contract: str) -> None:
+    receipt = await chain.receipt(transaction_hash)
+    if receipt is None:
+        raise Unavailable(
+            f"the chain does not tell what became of {hex_text(transaction_hash)}",
+            remedy="ask again later; it is not sent twice",
+        )
+    if not receipt.succeeded:
+        raise refusal(receipt.output, contract)
+
+
+def refusal(data: bytes, contract: str) -> ContractRefused:
+    """Return the error for what a contract refused with."""
+    revert = read_revert(data)
+    return ContractRefused(revert.name, revert.arguments, f"{contract} refuses: {revert}")

@@ -1,0 +1,146 @@
+"""Registrations of passports: where each stands, and what its steps wait for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
+
+from chargera.app.passports import AnchoredPlace, PassportRow, Step
+from chargera.domain.errors import ChargEraError
+from chargera.proofs.entry import EntryKind
+from chargera.proofs.meter_checks import verify_meter
+from chargera.proofs.meter_key import load_meter_key
+from chargera.proofs.ocmf import parse_ocmf
+
+_JSON = frozenset({"metadata", "request"})
+_COLUMNS = tuple(field.name for field in fields(PassportRow))
+_INSERTED = tuple(name for name in _COLUMNS if name != "registration_no")
+_LATEST = " order by (step = 'refused'), registration_no desc limit 1"
+
+
+class PostgresPassports:
+    """A `PassportStore` on one connection."""
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        """Work within the transaction of `connection`."""
+        self._connection = connection
+
+    async def of_station(self, station_id: str) -> PassportRow | None:
+        """Return a station's registration, locked; a refused one only if there is no other."""
+        rows = await self._rows(
+            f"select * from passport where station_id = %s{_LATEST} for update", [station_id]
+        )
+        return _row(rows[0]) if rows else None
+
+    async def by_id(self, passport_id: str) -> PassportRow | None:
+        """Return the registration of a passport that stands; a refused one if there is no other."""
+        rows = await self._rows(
+            f"select * from passport where passport_id = %s{_LATEST}", [passport_id]
+        )
+        return _row(rows[0]) if rows else None
+
+    async def add(self, row: PassportRow) -> None:
+        """Insert a registration; its number is given by the database."""
+        places = ", ".join("%s" for _ in _INSERTED)
+        await self._connection.execute(
+            f"insert into passport ({', '.join(_INSERTED)}, changed_at)"
+            f" values ({places}, %s)".encode(),
+            [*_values(row), row.requested_at],
+        )
+
+    async def update(self, row: PassportRow) -> None:
+        """Replace what may change of a registration."""
+        assignments = ", ".join(f"{name} = %s" for name in _INSERTED)
+        await self._connection.execute(
+            f"update passport set {assignments} where registration_no = %s".encode(),
+            [*_values(row), row.registration_no],
+        )
+
+    async def open(self) -> Sequence[PassportRow]:
+        """Return the registrations that are under way, oldest first."""
+        rows = await self._rows(
+            "select * from passport where step not in ('registered', 'refused')"
+            " order by registration_no",
+            [],
+        )
+        return [_row(row) for row in rows]
+
+    async def rows(self) -> Sequence[PassportRow]:
+        """Return all registrations, newest first."""
+        rows = await self._rows("select * from passport order by registration_no desc", [])
+        return [_row(row) for row in rows]
+
+    async def lock(self, registration_no: int) -> PassportRow:
+        """Return one registration, locked for this unit of work."""
+        rows = await self._rows(
+            "select * from passport where registration_no = %s for update", [registration_no]
+        )
+        return _row(rows[0])
+
+    async def anchored(self, log_index: int) -> AnchoredPlace | None:
+        """Return where an entry is anchored; None: nowhere yet."""
+        rows = await self._rows(
+            "select tree_size, topic_id, sequence_number from anchor"
+            " where state = 'anchored' and tree_size > %s order by tree_size limit 1",
+            [log_index],
+        )
+        return AnchoredPlace(**rows[0]) if rows else None
+
+    async def reading_of(self, station_id: str, after: int, identification: str) -> int | None:
+        """Return the index of a verified signed value of a station with that identification."""
+        rows = await self._rows(
+            "select e.log_index, e.record, s.meter_key_der_hex from log_entry e"
+            " join station s using (station_id) where e.station_id = %s and e.kind = %s"
+            " and e.log_index > %s and e.record is not null order by e.log_index",
+            [station_id, str(EntryKind.SIGNED_VALUE), after],
+        )
+        for row in rows:
+            if _shows(bytes(row["record"]), row["meter_key_der_hex"], identification):
+                return int(row["log_index"])
+        return None
+
+    async def signatures(self, digest: str) -> Mapping[int, str]:
+        """Return the attesters' signatures of a digest by their place in the registry."""
+        rows = await self._rows(
+            "select place, signature from attestation where digest = %s and decision = 'signed'",
+            [digest],
+        )
+        return {row["place"]: row["signature"] for row in rows}
+
+    async def _rows(self, query: str, values: Sequence[Any]) -> list[DictRow]:
+        async with self._connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(query.encode(), values)
+            return await cursor.fetchall()
+
+
+def _shows(record: bytes, key: str, identification: str) -> bool:
+    """Say whether a signed value was made by this meter for that identification."""
+    import base64
+
+    from chargera.proofs import canonical
+
+    try:
+        document = canonical.decode(record)
+        assert isinstance(document, dict), "records are objects"
+        raw = base64.b64decode(str(document["ocmf_base64"]))
+        if parse_ocmf(raw).identification != identification:
+            return False
+        return verify_meter([raw], load_meter_key(key)).valid
+    except (ChargEraError, ValueError):
+        return False
+
+
+def _values(row: PassportRow) -> list[Any]:
+    values = [getattr(row, name) for name in _INSERTED]
+    return [
+        Jsonb(dict(value)) if name in _JSON else value
+        for name, value in zip(_INSERTED, values, strict=True)
+    ]
+
+
+def _row(row: DictRow) -> PassportRow:
+    members = {name: row[name] for name in _COLUMNS}
+    return PassportRow(**members | {"step": Step(row["step"])})

@@ -1,0 +1,59 @@
+"""Payments of sessions: escrows and what a gateway prepays."""
+
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+
+from chargera.app.payments import PaymentRow
+from chargera.domain.messages import IdTokenRef
+from chargera.domain.settlement import Rail
+
+_COLUMNS = (
+    "session_key, rail, payer, gateway, asset, max_amount, station_id, evse, transaction_hash,"
+    " log_index, opened_at"
+)
+
+
+class PostgresPayments:
+    """A `PaymentStore` on one connection."""
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        """Work within the transaction of `connection`."""
+        self._connection = connection
+
+    async def find(self, session_key: str) -> PaymentRow | None:
+        """Return a payment."""
+        async with self._connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(
+                f"select {_COLUMNS}, id_token_key as id_token from payment"
+                " where session_key = %s".encode(),
+                [session_key],
+            )
+            row = await cursor.fetchone()
+        if row is None:
+            return None
+        amount = int(row["max_amount"])
+        return PaymentRow(**row | {"rail": Rail(row["rail"]), "max_amount": amount})
+
+    async def add(self, row: PaymentRow) -> None:
+        """Insert a payment."""
+        key = None if row.id_token is None else IdTokenRef(row.id_token, None).key
+        await self._connection.execute(
+            f"insert into payment ({_COLUMNS}, id_token_key)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)".encode(),
+            [
+                row.session_key,
+                str(row.rail),
+                row.payer,
+                row.gateway,
+                row.asset,
+                row.max_amount,
+                row.station_id,
+                row.evse,
+                row.transaction_hash,
+                row.log_index,
+                row.opened_at,
+                key,
+            ],
+        )
