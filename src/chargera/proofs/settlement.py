@@ -38,7 +38,7 @@ SESSION_KEY_BYTES = 16
 SIGNERS_MAX = 112
 """Attesters that a registry can ever have."""
 HEALTH_MAX = 48
-PASSPORTS_MAX = LEAVES_MAX + HEALTH_MAX
+PASSPORTS_MAX = 48
 
 _RAILS = (Rail.WALLET, Rail.FIAT)
 _LEVELS = tuple(ProofLevel)

@@ -252,7 +252,7 @@ def test_leaf__member_that_does_not_fit__refused_by_name(name: str, value: objec
         ("tree_size", 2**64),
         ("c4e_rate", 2**128),
         ("passports", (b"x",)),
-        ("passports", (PASSPORT,) * 97),
+        ("passports", (PASSPORT,) * 49),
         ("leaves", (leaf(),) * 49),
         ("health", (Health(0, 0, 0, 0),) * 49),
     ],
