@@ -1,10 +1,17 @@
-// Writes ABI and bytecode of the deployed contracts into the Python package, so that its users need
-// no Node. Run it after `forge build`; `--check` only compares, and fails on a difference.
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+#!/usr/bin/env node
+// Writes ABI and bytecode of the contracts into the Python package, so that its users need no
+// compiler. `--check` writes nothing and fails where the package differs from what the sources
+// compile to. Both refuse a contract that Hedera or EIP-170 would not deploy.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const CONTRACTS = [
+const HERE = dirname(fileURLToPath(import.meta.url));
+const TARGET = join(HERE, "..", "src", "chargera", "ledger", "contracts");
+const PROXY = "node_modules/@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol";
+const NAMES = [
   "AttesterRegistry",
   "C4EToken",
   "ChargerPassport",
@@ -16,36 +23,71 @@ const CONTRACTS = [
   "SettlementHub",
   "TestEuro",
 ];
-const RUNTIME_BYTES_MAX = 24_576; // EIP-170
-const INITCODE_BYTES_MAX = 24_000; // what Hedera takes in one transaction, arguments left out
+const MOST_RUNTIME = 24_576; // EIP-170
+const MOST_INITCODE = 24_000; // one EthereumTransaction of Hedera; constructor arguments excluded
 
-const here = dirname(fileURLToPath(import.meta.url));
-const folder = join(here, "..", "src", "chargera", "ledger", "contracts");
-const check = process.argv.includes("--check");
-const faults = [];
-
-function bytesOf(hex) {
-  return (hex.length - 2) / 2;
+function main() {
+  const isCheck = process.argv.includes("--check");
+  const artifacts = compile();
+  const faults = [];
+  for (const name of NAMES) {
+    const { abi, bytecode, deployedBytecode } = artifacts(name);
+    const runtime = size(deployedBytecode.object);
+    const initcode = size(bytecode.object);
+    if (Object.keys(bytecode.linkReferences ?? {}).length) faults.push(`${name} needs linking`);
+    if (runtime > MOST_RUNTIME) faults.push(`${name}: runtime ${runtime} B > ${MOST_RUNTIME} B`);
+    if (initcode > MOST_INITCODE) faults.push(`${name}: initcode ${initcode} B > ${MOST_INITCODE} B`);
+    const text = format(abi, bytecode.object, runtime);
+    const path = join(TARGET, `${name}.json`);
+    if (isCheck) {
+      if (read(path) !== text) faults.push(`${name} differs from its source: run node export.mjs`);
+    } else {
+      mkdirSync(TARGET, { recursive: true });
+      writeFileSync(path, text);
+    }
+    console.log(`${name.padEnd(20)} runtime ${pad(runtime)} B   initcode ${pad(initcode)} B`);
+  }
+  const known = new Set(NAMES.map((name) => `${name}.json`));
+  const strays = readdirSync(TARGET).filter((f) => f.endsWith(".json") && !known.has(f));
+  faults.push(...strays.map((file) => `${file} is the export of no contract`));
+  for (const fault of faults) console.error(fault);
+  process.exitCode = faults.length ? 1 : 0;
 }
 
-function artifact(name) {
-  const built = JSON.parse(readFileSync(join(here, "out", `${name}.sol`, `${name}.json`), "utf8"));
-  const [bytecode, deployed] = [built.bytecode.object, built.deployedBytecode.object];
-  if (bytecode.includes("__")) faults.push(`${name}: has unlinked libraries`);
-  if (bytesOf(deployed) > RUNTIME_BYTES_MAX)
-    faults.push(`${name}: runtime ${bytesOf(deployed)} > ${RUNTIME_BYTES_MAX} bytes`);
-  if (bytesOf(bytecode) > INITCODE_BYTES_MAX)
-    faults.push(`${name}: initcode ${bytesOf(bytecode)} > ${INITCODE_BYTES_MAX} bytes`);
-  return `${JSON.stringify({ abi: built.abi, bytecode, deployed_size: bytesOf(deployed) })}\n`;
+// The sources alone, from nothing: what was compiled before or beside them changes no byte.
+function compile() {
+  const folder = mkdtempSync(join(tmpdir(), "chargera-export-"));
+  try {
+    execFileSync(join(HERE, "node_modules", ".bin", "forge"), ["build", "--force", "src", PROXY], {
+      cwd: HERE,
+      env: { ...process.env, FOUNDRY_OUT: join(folder, "out"), FOUNDRY_CACHE_PATH: join(folder, "cache") },
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    const found = new Map(
+      NAMES.map((name) => [name, JSON.parse(read(join(folder, "out", `${name}.sol`, `${name}.json`)))]),
+    );
+    return (name) => found.get(name);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
-if (!check) mkdirSync(folder, { recursive: true });
-for (const name of CONTRACTS) {
-  const text = artifact(name);
-  const path = join(folder, `${name}.json`);
-  if (!check) writeFileSync(path, text);
-  else if (!existsSync(path) || readFileSync(path, "utf8") !== text)
-    faults.push(`${name}: the package has something else than the source compiles to`);
+// One ABI entry a line, so that a difference is readable.
+function format(abi, bytecode, runtime) {
+  const entries = abi.map((entry) => `    ${JSON.stringify(entry)}`).join(",\n");
+  return `{\n  "abi": [\n${entries}\n  ],\n  "bytecode": "${bytecode}",\n  "deployed_size": ${runtime}\n}\n`;
 }
-for (const fault of faults) console.error(fault);
-process.exit(faults.length ? 1 : 0);
+
+function read(path) {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (error.code === "ENOENT") return "null";
+    throw error;
+  }
+}
+
+const size = (hex) => (hex.length - 2) / 2;
+const pad = (number) => String(number).padStart(6);
+
+main();
