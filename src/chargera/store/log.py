@@ -87,9 +87,11 @@ class PostgresLogStore:
 class PostgresLease:
     """A `Lease` as an advisory lock: the server frees it when its connection is gone."""
 
-    def __init__(self, url: str) -> None:
-        """Compete for the lease in the database at `url`, on a connection of its own."""
+    def __init__(self, url: str, key: int = LEASE_KEY, name: str = "chargera-log") -> None:
+        """Compete for the lease in the database at `url`, on a connection of its own, `name`."""
         self._url = url
+        self._key = key
+        self._name = name
         self._connection: Connection | None = None
 
     async def acquire(self) -> bool:
@@ -97,11 +99,11 @@ class PostgresLease:
         if await self.is_held():
             return True
         connection = await connect(
-            self._url, application_name="chargera-log", limits=UNLIMITED, autocommit=True
+            self._url, application_name=self._name, limits=UNLIMITED, autocommit=True
         )
         try:
             with database_errors():
-                cursor = await connection.execute("select pg_try_advisory_lock(%s)", [LEASE_KEY])
+                cursor = await connection.execute("select pg_try_advisory_lock(%s)", [self._key])
                 row = await cursor.fetchone()
         except Unavailable:
             await connection.close()

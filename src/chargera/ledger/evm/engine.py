@@ -94,5 +94,10 @@ def intrinsic_gas(to: bytes | None, data: bytes) -> int:
     zeros = data.count(0)
     gas = _TRANSACTION_GAS + _ZERO_BYTE_GAS * zeros + _BYTE_GAS * (len(data) - zeros)
     if to is None:
-        gas += _CREATION_GAS + _INITCODE_WORD_GAS * ((len(data) + 31) // 32)
+        gas += _CREATION_GAS + initcode_gas(data)
     return gas
+
+
+def initcode_gas(data: bytes) -> int:
+    """Return the part of the intrinsic gas that is for init code (EIP-3860)."""
+    return _INITCODE_WORD_GAS * ((len(data) + 31) // 32)

@@ -14,7 +14,6 @@ from eth.db.atomic import AtomicDB
 from eth.exceptions import Revert
 from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.cancun.state import CancunState, CancunTransactionExecutor
-from eth_typing import Address, BlockNumber, Hash32
 
 from chargera.app.chain_ports import NOBODY, Block, ContractLog
 from chargera.ledger.evm.engine import (
@@ -23,6 +22,7 @@ from chargera.ledger.evm.engine import (
     Changes,
     Message,
     Outcome,
+    initcode_gas,
     intrinsic_gas,
 )
 
@@ -96,12 +96,11 @@ class PyEvmEngine:
             state.revert(before)
 
     def _run(self, message: Message) -> Outcome:
+        intrinsic = intrinsic_gas(message.to, message.data)
+        if message.to is None:
+            intrinsic -= initcode_gas(message.data)  # py-evm takes that part as it begins
         transaction = _Unsigned(
-            message.sender,
-            message.to or b"",
-            message.data,
-            message.gas_limit,
-            intrinsic_gas(message.to, message.data),
+            message.sender, message.to or b"", message.data, message.gas_limit, intrinsic
         )
         built = self._executor.build_evm_message(transaction)
         computation = self._executor.build_computation(built, transaction)
@@ -145,15 +144,17 @@ class PyEvmEngine:
         state.lock_changes()
 
     def _context(self, block: Block, gas_limit: int) -> ExecutionContext:
-        return ExecutionContext(
-            coinbase=Address(NOBODY),
+        context: Any = ExecutionContext  # its annotations ask for types of another package
+        made: ExecutionContext = context(
+            coinbase=NOBODY,
             timestamp=block.time,
-            block_number=BlockNumber(block.number),
+            block_number=block.number,
             difficulty=0,
-            mix_hash=Hash32(bytes(32)),
+            mix_hash=bytes(32),
             gas_limit=gas_limit,
             prev_hashes=(),
             chain_id=self._chain_id,
             base_fee_per_gas=0,
             excess_blob_gas=0,
         )
+        return made
