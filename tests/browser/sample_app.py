@@ -231,14 +231,16 @@ class SampleIdTokens(_Part):
     async def rows(self, caller: Caller, now: datetime, *, after: Any, limit: Any):
         return list(ID_TOKENS)
 
-    async def known(self, keys: Sequence[str]) -> dict[str, NewIdToken]:
+    async def known(self, keys: Sequence[str]) -> dict[str, list[NewIdToken]]:
         rows = {row.id_token.casefold(): row for row in ID_TOKENS}
         return {
-            key: NewIdToken(
-                IdTokenRef(rows[key].id_token, rows[key].id_token_type),
-                rows[key].status == "blocked",
-                rows[key].expires_at,
-            )
+            key: [
+                NewIdToken(
+                    IdTokenRef(rows[key].id_token, rows[key].type),
+                    rows[key].status == "blocked",
+                    rows[key].expires_at,
+                )
+            ]
             for key in keys
             if key in rows
         }

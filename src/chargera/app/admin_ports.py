@@ -164,19 +164,19 @@ class NewIdToken:
 class IdTokenStore(Protocol):
     """Identifiers of drivers."""
 
-    async def known(self, keys: Sequence[str]) -> dict[str, NewIdToken]:
-        """Return the registered ones of these identifiers by their keys, locked."""
+    async def known(self, keys: Sequence[str]) -> dict[str, list[NewIdToken]]:
+        """Return what is registered under these keys, of each in order of types, locked."""
 
     async def put(self, id_tokens: Sequence[NewIdToken], now: datetime) -> None:
         """Insert or replace identifiers."""
 
     async def rows(
-        self, caller: Caller, now: datetime, *, after: str | None, limit: int | None
+        self, caller: Caller, now: datetime, *, after: IdTokenRef | None, limit: int | None
     ) -> list[IdTokenView]:
-        """Return identifiers in order of their keys."""
+        """Return identifiers in order of their keys and types; `after` without a type: of all."""
 
     async def erase(self, key: str) -> tuple[list[int], list[str]]:
-        """Forget a person's identifier; say which log entries lost record and salt, and where.
+        """Forget an identifier of whatever type; say which entries lost record and salt, and where.
 
         Raw frames, session rows and signed values that carry it lose it too. The stations are
         those of its sessions: whoever remembers their state must load it anew. Raises Conflict

@@ -111,7 +111,7 @@ class Charging:
 
     async def _load(
         self, work: ChannelWork, calls: Sequence[InboundCall]
-    ) -> tuple[dict[str, StationState], dict[str, KnownIdToken]]:
+    ) -> tuple[dict[str, StationState], dict[str, list[KnownIdToken]]]:
         """Return the states and tokens that the batch asks for, from memory or in one read.
 
         The batch holds on to its states, so that one that is forgotten meanwhile does not lack.

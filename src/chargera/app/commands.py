@@ -209,21 +209,23 @@ class StationControl:
         return _Prepared(command, request)
 
     async def _usable_id_token(self, work: AdminWork, value: str | None) -> IdTokenRef:
-        """Return the identifier to start for: one that the station's start will be billed to."""
+        """Return the identifier to start for: one that the station's start will be billed to.
+
+        Of one value under several types all must be fit: an OCPP 1.6 start does not say which.
+        """
         if value is None:
             raise _missing("id_token", "--id-token")
         key = IdTokenRef(value, None).key
-        known = (await work.id_tokens.known([key])).get(key)
-        expired = known is not None and (
-            known.expires_at is not None and known.expires_at <= self._clock.now()
-        )
-        if known is None or known.blocked or expired:
+        known = (await work.id_tokens.known([key])).get(key, [])
+        now = self._clock.now()
+        expired = any(one.expires_at is not None and one.expires_at <= now for one in known)
+        if not known or expired or any(one.blocked for one in known):
             raise InvalidInput(
                 "this identifier may not charge: it is unknown, blocked or expired",
                 field="id_token",
                 remedy="add it (chargera token add) or unblock it first",
             )
-        return known.ref
+        return known[0].ref
 
 
 def _name(value: str) -> CommandName:

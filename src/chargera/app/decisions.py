@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 
@@ -78,7 +78,7 @@ class Batch:
     def __init__(
         self,
         work: ChannelWork,
-        id_tokens: Mapping[str, KnownIdToken],
+        id_tokens: Mapping[str, Sequence[KnownIdToken]],
         numbers: deque[int],
         entropy: Entropy,
         now: datetime,
@@ -455,8 +455,8 @@ class Batch:
     def _status_of(
         self, id_token: IdTokenRef, at: datetime
     ) -> tuple[AuthorizationStatus, KnownIdToken | None]:
-        known = self._id_tokens.get(id_token.key)
-        if known is None or not _same_type(known.ref, id_token):
+        known = _meant(self._id_tokens.get(id_token.key, ()), id_token)
+        if known is None:
             return AuthorizationStatus.INVALID, None
         if known.blocked:
             return AuthorizationStatus.BLOCKED, known
@@ -564,9 +564,25 @@ def _tariff_reference(quoted: QuotedTariff) -> records.Record:
     }
 
 
-def _same_type(known: IdTokenRef, presented: IdTokenRef) -> bool:
-    """A 1.6 idTag has no type and matches any; 2.x types must agree."""
-    return presented.kind is None or known.kind is None or known.kind == presented.kind
+def _meant(registered: Sequence[KnownIdToken], presented: IdTokenRef) -> KnownIdToken | None:
+    """Return which of the tokens of one value is presented; None if none of them is.
+
+    In OCPP 2.x value and type tell. A 1.6 idTag has no type and may be any of them, and what
+    cannot be told apart may do what each of them may: it is blocked if one is, expires with the
+    first, and is a login's only if all are.
+    """
+    if presented.kind is not None:
+        return next((one for one in registered if one.ref.kind == presented.kind), None)
+    if len(registered) < 2:
+        return registered[0] if registered else None
+    expiries = [one.expires_at for one in registered if one.expires_at is not None]
+    login_ids = {one.login_id for one in registered}
+    return KnownIdToken(
+        registered[0].ref,
+        any(one.blocked for one in registered),
+        min(expiries, default=None),
+        login_ids.pop() if len(login_ids) == 1 else None,
+    )
 
 
 def _place_of(

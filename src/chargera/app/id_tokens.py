@@ -78,24 +78,34 @@ async def add_id_token(
     """
     caller.require(Action.ID_TOKENS_WRITE)
     id_token = _checked(wanted, await _login_id(work, wanted.login))
-    known = (await work.id_tokens.known([id_token.ref.key])).get(id_token.ref.key)
-    if known is not None and known != id_token:
+    known = _of_type(await _registered(work, id_token.ref), id_token.ref.kind)
+    if known is None:
+        await _put(work, caller, [id_token], now)
+        return id_token
+    if replace(id_token, ref=known.ref) != known:
         raise Conflict(
             "this identifier is registered already, with other facts",
             field="id_token",
             remedy="block, unblock or import it to change what is registered",
         )
-    if known is None:
-        await _put(work, caller, [id_token], now)
-    return id_token
+    return known
 
 
 async def set_blocked(
-    work: AdminWork, caller: Caller, id_token: str, *, blocked: bool, now: datetime
+    work: AdminWork,
+    caller: Caller,
+    id_token: str,
+    kind: str | None = None,
+    *,
+    blocked: bool,
+    now: datetime,
 ) -> NewIdToken:
-    """Block an identifier, or let it charge again. Raises NotFound, NotPermitted."""
+    """Block an identifier, or let it charge again; `kind` is its type, None where it has but one.
+
+    Raises NotFound, InvalidInput if the type is needed or none, NotPermitted.
+    """
     caller.require(Action.ID_TOKENS_WRITE)
-    known = await _known(work, id_token)
+    known = await _known(work, id_token, kind)
     wanted = replace(known, blocked=blocked)
     if wanted != known:
         await _put(work, caller, [wanted], now)
@@ -115,13 +125,14 @@ async def import_csv(work: AdminWork, caller: Caller, text: bytes, *, now: datet
     wanted = await _import_of(work, rows)
     known = await work.id_tokens.known([id_token.ref.key for id_token in wanted.values()])
     changed: list[NewIdToken] = []
+    added = 0
     for number, id_token in wanted.items():
-        before = known.get(id_token.ref.key)
+        before = _before(known.get(id_token.ref.key, []), id_token, rows[number], number)
+        added += before is None
         after = id_token if before is None else _with_what_is_kept(id_token, before, rows[number])
         if after != before:
             changed.append(after)
     await _put(work, caller, changed, now)
-    added = len(wanted) - len(known)
     return Imported(added, len(changed) - added, len(wanted) - len(changed))
 
 
@@ -133,15 +144,30 @@ async def list_id_tokens(
     after: str | None = None,
     limit: int | None = None,
 ) -> list[IdTokenView]:
-    """Return identifiers in order of their value: all, or those of the caller's login."""
+    """Return identifiers in order of value and type: all, or those of the caller's login.
+
+    `after`: the `cursor_of` the last one that is known, or a value alone.
+    """
     caller.require(Action.ID_TOKENS_READ)
-    return await work.id_tokens.rows(caller, now, after=after, limit=limit)
+    return await work.id_tokens.rows(
+        caller, now, after=None if after is None else _place(after), limit=limit
+    )
+
+
+def cursor_of(row: IdTokenView) -> str:
+    """Return the place of an identifier in the list, as text."""
+    return f"{row.id_token} {row.type}"
+
+
+def _place(cursor: str) -> IdTokenRef:
+    value, _, kind = cursor.rpartition(" ")
+    return IdTokenRef(value, kind) if kind in ID_TOKEN_TYPES else IdTokenRef(cursor, None)
 
 
 async def erase_id_token(
     work: AdminWork, caller: Caller, id_token: str, *, reason: str, now: datetime
 ) -> Erased:
-    """Forget a person's identifier everywhere; the log goes on verifying.
+    """Forget a person's identifier everywhere, of whatever type; the log goes on verifying.
 
     Entries that hold it keep their leaf and lose record and salt, so that nobody can find the
     identifier by trying; raw frames and signed values that carry it are emptied; its sessions
@@ -150,23 +176,45 @@ async def erase_id_token(
     Raises NotFound, Conflict while a session of it runs, NotPermitted.
     """
     caller.require(Action.ID_TOKENS_ERASE)
-    known = await _known(work, id_token)
-    indexes, stations = await work.id_tokens.erase(known.ref.key)
+    ref = IdTokenRef(id_token, None)
+    if not await _registered(work, ref):
+        raise _unknown()
+    indexes, stations = await work.id_tokens.erase(ref.key)
     record = records.erasure_record(indexes, reason, caller.name, now)
     work.append(NewEntry(EntryKind.RECORD_ERASED, None, None, record, now))
     return Erased(tuple(indexes), tuple(stations))
 
 
-async def _known(work: AdminWork, id_token: str) -> NewIdToken:
-    key = IdTokenRef(id_token, None).key
-    known = (await work.id_tokens.known([key])).get(key)
-    if known is None:
-        raise NotFound(
-            "there is no such identifier",
-            field="id_token",
-            remedy="`chargera token list` shows the registered ones",
+async def _registered(work: AdminWork, ref: IdTokenRef) -> list[NewIdToken]:
+    return (await work.id_tokens.known([ref.key])).get(ref.key, [])
+
+
+async def _known(work: AdminWork, id_token: str, kind: str | None) -> NewIdToken:
+    known = await _registered(work, IdTokenRef(id_token, None))
+    if kind is not None:
+        one = _of_type(known, _checked_type(kind))
+    elif len(known) > 1:
+        kinds = ", ".join(str(each.ref.kind) for each in known)
+        raise InvalidInput(
+            f"this identifier is registered as {kinds}", field="type", remedy="say which is meant"
         )
-    return known
+    else:
+        one = known[0] if known else None
+    if one is None:
+        raise _unknown()
+    return one
+
+
+def _unknown() -> NotFound:
+    return NotFound(
+        "there is no such identifier",
+        field="id_token",
+        remedy="`chargera token list` shows the registered ones",
+    )
+
+
+def _of_type(known: Sequence[NewIdToken], kind: str | None) -> NewIdToken | None:
+    return next((one for one in known if one.ref.kind == kind), None)
 
 
 async def _put(
@@ -201,14 +249,7 @@ async def _login_id(work: AdminWork, name: str | None) -> str | None:
 
 
 def _checked(wanted: IdTokenRequest, login_id: str | None) -> NewIdToken:
-    kinds = {kind.casefold(): kind for kind in ID_TOKEN_TYPES}
-    kind = kinds.get(wanted.id_token_type.casefold())
-    if kind is None:
-        raise InvalidInput(
-            f"'{wanted.id_token_type[:20]}' is not a type of identifier",
-            field="type",
-            remedy=f"use one of {', '.join(ID_TOKEN_TYPES)}",
-        )
+    kind = _checked_type(wanted.id_token_type)
     value = wanted.id_token
     printable = value.isascii() and value.isprintable() and value == value.strip()
     if not (1 <= len(value) <= ID_TOKEN_MAX and printable):
@@ -218,6 +259,17 @@ def _checked(wanted: IdTokenRequest, login_id: str | None) -> NewIdToken:
             remedy="give it as the station reads it, without spaces around it",
         )
     return NewIdToken(IdTokenRef(value, kind), wanted.blocked, wanted.expires_at, login_id)
+
+
+def _checked_type(text: str) -> str:
+    kind = {kind.casefold(): kind for kind in ID_TOKEN_TYPES}.get(text.casefold())
+    if kind is None:
+        raise InvalidInput(
+            f"'{text[:20]}' is not a type of identifier",
+            field="type",
+            remedy=f"use one of {', '.join(ID_TOKEN_TYPES)}",
+        )
+    return kind
 
 
 # CSV -------------------------------------------------------------------------------------------
@@ -271,7 +323,7 @@ async def _import_of(
     """Check every row, and return the identifiers by row number."""
     login_ids: dict[str | None, str | None] = {}
     wanted: dict[int, NewIdToken] = {}
-    seen: dict[str, int] = {}
+    seen: dict[tuple[str, str | None], int] = {}
     for number, row in rows.items():
         try:
             request = _request_of(row)
@@ -284,7 +336,7 @@ async def _import_of(
                 field=f"row {number}, {error.field}",
                 remedy=error.remedy,
             ) from error
-        earlier = seen.setdefault(id_token.ref.key, number)
+        earlier = seen.setdefault((id_token.ref.key, id_token.ref.kind), number)
         if earlier != number:
             raise InvalidInput(
                 f"row {number}: the identifier of row {earlier} again (case makes no difference)",
@@ -295,10 +347,25 @@ async def _import_of(
     return wanted
 
 
+def _before(
+    known: Sequence[NewIdToken], wanted: NewIdToken, row: Mapping[str, str], number: int
+) -> NewIdToken | None:
+    """Return the registered identifier that a row is about; a row may leave out a single type."""
+    if "type" in row or not known:
+        return _of_type(known, wanted.ref.kind)
+    if len(known) > 1:
+        raise InvalidInput(
+            f"row {number}: the identifier is registered under several types",
+            field=f"row {number}, type",
+            remedy="give the file a column type",
+        )
+    return known[0]
+
+
 def _with_what_is_kept(wanted: NewIdToken, known: NewIdToken, row: Mapping[str, str]) -> NewIdToken:
     """Return what a row makes of a known identifier."""
     return NewIdToken(
-        IdTokenRef(wanted.ref.value, wanted.ref.kind if "type" in row else known.ref.kind),
+        IdTokenRef(wanted.ref.value, known.ref.kind),
         wanted.blocked if "blocked" in row else known.blocked,
         wanted.expires_at if "expires_at" in row else known.expires_at,
         wanted.login_id if "login" in row else known.login_id,

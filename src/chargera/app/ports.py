@@ -212,7 +212,8 @@ class Loaded:
     transactions: list[Transaction] = field(default_factory=list)
     """In order of generation: of an id the newest and those around the time, of a start that
     session."""
-    id_tokens: dict[str, KnownIdToken] = field(default_factory=dict)
+    id_tokens: dict[str, list[KnownIdToken]] = field(default_factory=dict)
+    """Those of a value, whatever their types, by its key."""
     numbers: list[int] = field(default_factory=list)
 
 

@@ -102,7 +102,8 @@ class MemoryDatabase:
         self.entropy = entropy or SeededEntropy(0)
         self.stations: dict[str, ChargingStation] = {}
         self.tariffs: dict[str, list[TariffInForce]] = {}
-        self.id_tokens: dict[str, KnownIdToken] = {}
+        self.id_tokens: dict[str, list[KnownIdToken]] = {}
+        """Those of a value by its key (`IdTokenRef.key`)."""
         self.sessions: dict[str, MemorySession] = {}
         self.events: dict[str, list[bytes]] = {}
         self.signed: dict[str, list[SignedValueRow]] = {}

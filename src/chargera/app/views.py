@@ -123,7 +123,7 @@ class IdTokenView:
     """A driver's identifier."""
 
     id_token: str
-    id_token_type: str
+    type: str
     status: str
     """accepted, blocked or expired."""
     expires_at: datetime | None

@@ -15,6 +15,9 @@ app = noun("token", "Drivers' identifiers (RFID cards and the like).")
 IdToken = Annotated[str, typer.Argument(metavar="ID_TOKEN", help="As the station reads it.")]
 
 
+Kind = Annotated[str | None, typer.Option("--type", help="Its type, if the value has several.")]
+
+
 @app.command()
 def add(
     id_token: IdToken,
@@ -42,23 +45,31 @@ def list_(
 ) -> None:
     """List the registered identifiers."""
     rows = Server(data_dir).rows("/id-tokens", limit, "after")
-    columns = ["id_token", "id_token_type", "status", "expires_at", "login"]
+    columns = ["id_token", "type", "status", "expires_at", "login"]
     show(rows, as_json, table(rows, columns))
 
 
 @app.command()
-def block(id_token: IdToken, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
+def block(
+    id_token: IdToken,
+    kind: Kind = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
     """Block an identifier: it starts no session any more."""
-    body = {"id_token": id_token, "blocked": True}
+    body = {"id_token": id_token, "type": kind, "blocked": True}
     show(Server(data_dir).post("/id-tokens/block", body), as_json)
 
 
 @app.command()
 def unblock(
-    id_token: IdToken, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False
+    id_token: IdToken,
+    kind: Kind = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
 ) -> None:
     """Let a blocked identifier charge again."""
-    body = {"id_token": id_token, "blocked": False}
+    body = {"id_token": id_token, "type": kind, "blocked": False}
     show(Server(data_dir).post("/id-tokens/block", body), as_json)
 
 
@@ -79,6 +90,6 @@ def erase(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Forget a person's identifier everywhere; the log goes on verifying."""
+    """Forget a person's identifier everywhere, of whatever type; the log goes on verifying."""
     body = {"id_token": id_token, "reason": reason}
     show(Server(data_dir).post("/id-tokens/erase", body), as_json)

@@ -78,7 +78,8 @@ _STATEMENTS = Statement(
 _ID_TOKENS = Statement(
     "id_tokens",
     "select id_token_key, id_token, id_token_type, blocked, expires_at, login_id::text"
-    " from id_token where id_token_key = any($1) and erased_at is null",
+    " from id_token where id_token_key = any($1) and erased_at is null"
+    " order by id_token_key, id_token_type",
     (binary.TEXT.array_oid,),
 )
 _NUMBERS = Statement(
@@ -168,13 +169,14 @@ async def _states(connection: Connection, station_ids: Sequence[str]) -> dict[st
     return states
 
 
-def _id_tokens(rows: Rows) -> dict[str, KnownIdToken]:
-    found = {}
+def _id_tokens(rows: Rows) -> dict[str, list[KnownIdToken]]:
+    found: dict[str, list[KnownIdToken]] = {}
     for key, value, kind, blocked, expires_at, login_id in rows:
-        found[string(key)] = KnownIdToken(
+        id_token = KnownIdToken(
             IdTokenRef(string(value), string(kind)),
             blocked == binary.YES,
             None if expires_at is None else moment(expires_at),
             None if login_id is None else string(login_id),
         )
+        found.setdefault(string(key), []).append(id_token)
     return found

@@ -26,22 +26,23 @@ class PostgresIdTokens:
         """Work within the transaction of `connection`."""
         self._connection = connection
 
-    async def known(self, keys: Sequence[str]) -> dict[str, NewIdToken]:
-        """Return the registered ones of these identifiers by their keys, locked."""
+    async def known(self, keys: Sequence[str]) -> dict[str, list[NewIdToken]]:
+        """Return what is registered under these keys, of each in order of types, locked."""
         rows = await self._rows(
             "select * from id_token where id_token_key = any(%(keys)s)"
-            " order by id_token_key for update",
+            " order by id_token_key, id_token_type for update",
             {"keys": list(keys)},
         )
-        return {
-            row["id_token_key"]: NewIdToken(
+        found: dict[str, list[NewIdToken]] = {}
+        for row in rows:
+            id_token = NewIdToken(
                 IdTokenRef(row["id_token"], row["id_token_type"]),
                 row["blocked"],
                 row["expires_at"],
                 str(row["login_id"]) if row["login_id"] else None,
             )
-            for row in rows
-        }
+            found.setdefault(row["id_token_key"], []).append(id_token)
+        return found
 
     async def put(self, id_tokens: Sequence[NewIdToken], now: datetime) -> None:
         """Insert or replace identifiers."""
@@ -49,8 +50,8 @@ class PostgresIdTokens:
             await cursor.executemany(
                 "insert into id_token (id_token_key, id_token, id_token_type, blocked, expires_at,"
                 " login_id, created_at) values (%s, %s, %s, %s, %s, %s, %s)"
-                " on conflict (id_token_key) do update set id_token = excluded.id_token,"
-                " id_token_type = excluded.id_token_type, blocked = excluded.blocked,"
+                " on conflict (id_token_key, id_token_type) do update"
+                " set id_token = excluded.id_token, blocked = excluded.blocked,"
                 " expires_at = excluded.expires_at, login_id = excluded.login_id",
                 [
                     (
@@ -67,22 +68,26 @@ class PostgresIdTokens:
             )
 
     async def rows(
-        self, caller: Caller, now: datetime, *, after: str | None, limit: int | None
+        self, caller: Caller, now: datetime, *, after: IdTokenRef | None, limit: int | None
     ) -> list[IdTokenView]:
-        """Return identifiers in order of their keys."""
+        """Return identifiers in order of their keys and types."""
         rows = await self._rows(
             "select t.*, l.name as login from id_token t left join login l using (login_id)"
             f" where {reach.ID_TOKENS[caller.reach]}"
-            " and (%(after)s::text is null or t.id_token_key > %(after)s)"
-            " order by t.id_token_key limit %(limit)s",
+            " and (%(key)s::text is null or t.id_token_key > %(key)s"
+            "  or t.id_token_key = %(key)s and t.id_token_type > %(type)s::text)"
+            " order by t.id_token_key, t.id_token_type limit %(limit)s",
             reach.parameters(
-                caller, after=None if after is None else after.casefold(), limit=limit
+                caller,
+                key=None if after is None else after.key,
+                type=None if after is None else after.kind,
+                limit=limit,
             ),
         )
         return [
             IdTokenView(
                 id_token=row["id_token"],
-                id_token_type=row["id_token_type"],
+                type=row["id_token_type"],
                 status=_status(row, now),
                 expires_at=row["expires_at"],
                 login=row["login"],

@@ -68,7 +68,7 @@ class ReceiptStore:
         """Return the identifier of a session as it was registered; None without one."""
         rows = await self._rows(
             "select t.id_token from charging_session s join id_token t using (id_token_key)"
-            " where s.session_id = %s and t.erased_at is null",
+            " where s.session_id = %s and t.erased_at is null order by t.id_token_type limit 1",
             [session_id],
         )
         return rows[0]["id_token"] if rows else None

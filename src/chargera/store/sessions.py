@@ -75,12 +75,12 @@ class PostgresSessions:
             f"select c.*, b.document as bill, {running.REGISTER_WH} as register_wh,"
             f" {running.POWER_W} as power_w, {seen} as reached, s.time_zone,"
             " t.digest as tariff_digest, t.document as tariff_document,"
-            " t.log_index as tariff_log_index, i.id_token,"
+            " t.log_index as tariff_log_index, (select min(i.id_token) from id_token i"
+            "  where i.id_token_key = c.id_token_key) as id_token,"
             " (select count(*) from signed_value v where v.session_id = c.session_id) as signed"
             f" from charging_session c {running.LAST} left join station s using (station_id)"
             " left join tariff_version t"
             "  on t.tariff_id = c.tariff_id and t.version = c.tariff_version"
-            " left join id_token i on i.id_token_key = c.id_token_key"
             " left join cdr b on b.session_id = c.session_id and b.log_index = c.cdr_log_index"
             f" where c.session_id = %(session_id)s and ({seen} or %(linked)s)",
             reach.parameters(caller, session_id=session_id, linked=linked),

@@ -30,8 +30,52 @@ async def test_add__is_logged_and_found_without_regard_to_case(api: Api) -> None
     assert again == made
     [record] = await api.entries("id_token_changed")
     assert (record["id_token"], record["by"]) == ("Card-1", "operator")
+    assert await api.ok("operator", "POST", "/id-tokens", body | {"id_token": "CARD-1"}) == made
+    assert len(await api.entries("id_token_changed")) == 1
     other = await api.call("operator", "POST", "/id-tokens", {"id_token": "CARD-1"})
     assert other.status_code == 409
+
+
+async def test_one_value_under_two_types__two_identifiers(api: Api) -> None:
+    for kind in ("ISO14443", "eMAID"):
+        await api.ok("operator", "POST", "/id-tokens", {"id_token": "ABC", "type": kind})
+    await api.ok("operator", "POST", "/id-tokens", {"id_token": "abd"})
+    block = {"id_token": "abc", "blocked": True}
+    unsure = await api.call("operator", "POST", "/id-tokens/block", block)
+    assert unsure.status_code == 422
+    assert unsure.json()["error"]["field"] == "type"
+    blocked = await api.ok("operator", "POST", "/id-tokens/block", block | {"type": "emaid"})
+    assert (blocked["type"], blocked["blocked"]) == ("eMAID", True)
+    none = await api.call("operator", "POST", "/id-tokens/block", block | {"type": "Local"})
+    assert none.status_code == 404
+
+    listed, after = [], ""
+    while after is not None:
+        page = await api.ok("operator", "GET", f"/id-tokens?limit=1{after}")
+        listed += [(row["id_token"], row["type"], row["status"]) for row in page["items"]]
+        after = f"&after={page['next']}" if page["next"] else None
+    two = [("ABC", "ISO14443", "accepted"), ("ABC", "eMAID", "blocked")]
+    assert sorted(listed[:2]) == two
+    assert listed[2:] == [("abd", "ISO14443", "accepted")]
+    rest = await api.ok("operator", "GET", "/id-tokens?after=ABC")
+    assert [row["id_token"] for row in rest["items"]] == ["abd"]
+
+    await api.add_station("CP-1")
+    asked = [IdTokenRef("Abc", kind) for kind in ("ISO14443", "eMAID", None)]
+    await api.say("CP-1", *[Authorize(ref) for ref in asked])
+    statuses = [record["status"] for record in await api.entries("authorize")]
+    assert statuses == ["Accepted", "Blocked", "Blocked"]
+    session_id = await api.charge("CP-1", "abc")
+    shown = await api.ok("operator", "GET", f"/sessions/{session_id}")
+    assert (shown["state"], shown["id_token"]) == ("billed", "ABC")
+
+    ambiguous = await imported(api, "id_token,blocked\nabd,yes\nabc,no\n")
+    assert ambiguous.json()["error"]["field"] == "row 2, type"
+    text = "id_token,type,blocked\nABC,eMAID,no\nABC,Local,no\n"
+    assert (await imported(api, text)).json() == {"added": 1, "changed": 1, "unchanged": 0}
+    await api.ok("operator", "POST", "/id-tokens/erase", {"id_token": "abc"})
+    rows = (await api.ok("operator", "GET", "/id-tokens"))["items"]
+    assert [row["id_token"] for row in rows] == ["abd"]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +149,7 @@ async def test_import__adds_changes_and_leaves(api: Api) -> None:
     assert answer.json() == {"added": 1, "changed": 1, "unchanged": 1}
     assert await status_of(api, "OLD") == "blocked"
     rows = (await api.ok("operator", "GET", "/id-tokens"))["items"]
-    assert [(r["id_token"], r["id_token_type"], r["login"]) for r in rows] == [
+    assert [(r["id_token"], r["type"], r["login"]) for r in rows] == [
         ("NEW", "Local", "dana"),
         ("OLD", "ISO14443", None),
         ("SAME", "ISO14443", None),
@@ -119,7 +163,7 @@ async def test_import__what_has_no_column_stays_as_it_is(api: Api) -> None:
     answer = await imported(api, "id_token,expires_at\nCARD,2030-01-01T00:00:00Z\n")
     assert answer.json() == {"added": 0, "changed": 1, "unchanged": 0}
     [row] = (await api.ok("operator", "GET", "/id-tokens"))["items"]
-    assert (row["id_token_type"], row["login"], row["status"]) == ("Local", "dana", "blocked")
+    assert (row["type"], row["login"], row["status"]) == ("Local", "dana", "blocked")
     assert row["expires_at"] == "2030-01-01T00:00:00.000Z"
 
 

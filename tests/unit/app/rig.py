@@ -103,10 +103,11 @@ class Rig(Csms):
             self.add_token(value)
         self.clock.advance(24 * 3600)
 
-    def add_token(self, value: str, **more: Any) -> None:
-        ref = IdTokenRef(value, "ISO14443")
+    def add_token(self, value: str, kind: str = "ISO14443", **more: Any) -> None:
+        ref = IdTokenRef(value, kind)
         known: dict[str, Any] = {"blocked": False, "expires_at": None, "login_id": None}
-        self.memory.id_tokens[ref.key] = KnownIdToken(ref, **known | more)
+        others = [one for one in self.memory.id_tokens.get(ref.key, []) if one.ref.kind != kind]
+        self.memory.id_tokens[ref.key] = [*others, KnownIdToken(ref, **known | more)]
 
     async def hear(self, version: OcppVersion, *messages: StationMessage) -> list[Any]:
         """Handle each message in a batch of its own and return the answers."""

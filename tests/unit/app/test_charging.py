@@ -121,6 +121,35 @@ async def test_authorize__every_status_and_each_is_logged(rig: Rig) -> None:
     assert rig.records("authorize")[-1]["id_token"] == "\ufffd\ufffd"
 
 
+async def test_authorize__one_value_under_two_types__told_apart_where_a_type_is_given(
+    rig: Rig,
+) -> None:
+    now = rig.clock.now()
+    later = now + timedelta(hours=1)
+    rig.add_token("SAME", "eMAID", login_id="dana", expires_at=later)
+    rig.add_token("SAME", "ISO14443", login_id="eve")
+    rig.add_token("HALF", "eMAID", blocked=True)
+    rig.add_token("HALF", "ISO14443")
+    rig.add_token("PAIR", "eMAID", login_id="dana")
+    rig.add_token("PAIR", "ISO14443", login_id="dana")
+    asked = {
+        ("same", "eMAID"): AuthorizeAnswer(STATUS.ACCEPTED, later),
+        ("same", "ISO14443"): AuthorizeAnswer(STATUS.ACCEPTED, None),
+        ("same", "Local"): AuthorizeAnswer(STATUS.INVALID, None),
+        ("same", None): AuthorizeAnswer(STATUS.ACCEPTED, later),
+        ("half", "eMAID"): AuthorizeAnswer(STATUS.BLOCKED, None),
+        ("half", "ISO14443"): AuthorizeAnswer(STATUS.ACCEPTED, None),
+        ("half", None): AuthorizeAnswer(STATUS.BLOCKED, None),
+    }
+    answers = await rig.hear(V1, *[Authorize(IdTokenRef(*who)) for who in asked])
+    assert answers == [*asked.values()]
+    whose = {"SAME": None, "PAIR": "dana"}
+    for minutes, value in enumerate(whose):
+        await rig.hear(V1, start_1_6(minutes, 1000, token=value, connector=1 + minutes))
+    sessions = rig.memory.sessions.values()
+    assert [s.transaction.login_id for s in sessions] == [*whose.values()]
+
+
 async def test_deviation__logged_with_the_digest_of_its_frame(rig: Rig) -> None:
     call = InboundCall(
         STATION_ID, V1, rig.clock.now(), "m\0", "Heartbeat", Heartbeat(), b"[2]", "odd \ud800"

@@ -40,7 +40,7 @@ def memory() -> MemoryDatabase:
     database.tariffs[STATION_ID] = [IN_FORCE]
     for value in ("ABC", "DEF"):
         ref = IdTokenRef(value, "ISO14443")
-        database.id_tokens[ref.key] = KnownIdToken(ref, False, None, None)
+        database.id_tokens[ref.key] = [KnownIdToken(ref, False, None, None)]
     return database
 
 

@@ -30,6 +30,7 @@ class BlockBody(Shape):
 
     id_token: str
     blocked: bool
+    type: str | None = Field(default=None, description="needed where there are several")
 
 
 class EraseBody(Shape):
@@ -83,14 +84,14 @@ class ApiKeyBody(Shape):
 @router.get("/id-tokens", tags=["identifiers"], responses=pages(IdTokenView))
 async def list_id_tokens(
     call: ApiCall,
-    after: Annotated[str | None, Query(max_length=36)] = None,
+    after: Annotated[str | None, Query(max_length=64)] = None,
     limit: Limit = PAGE_MAX,
 ) -> Response:
     """List identifiers; a driver sees its own."""
     rows = await id_tokens.list_id_tokens(
         call.work, call.caller, now=call.now, after=after, limit=limit
     )
-    return page(rows, limit, lambda row: row.id_token)
+    return page(rows, limit, id_tokens.cursor_of)
 
 
 @router.post("/id-tokens", tags=["identifiers"], status_code=201, responses=answers(IdTokenShape))
@@ -116,7 +117,7 @@ async def _added(call: Call, wanted: id_tokens.IdTokenRequest) -> dict[str, obje
 async def set_blocked(call: ApiCall, body: BlockBody) -> Response:
     """Block an identifier, or let it charge again."""
     changed = await id_tokens.set_blocked(
-        call.work, call.caller, body.id_token, blocked=body.blocked, now=call.now
+        call.work, call.caller, body.id_token, body.type, blocked=body.blocked, now=call.now
     )
     return await call.changed(_shape(changed))
 

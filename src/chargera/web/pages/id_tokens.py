@@ -11,6 +11,7 @@ from chargera.app.id_tokens import (
     ID_TOKEN_TYPES,
     IdTokenRequest,
     add_id_token,
+    cursor_of,
     list_id_tokens,
     set_blocked,
 )
@@ -53,6 +54,7 @@ async def block_id_token(site: Site, request: Request) -> Response:
             visit.work,
             visit.viewer,
             fields.get("id_token", ""),
+            fields.get("type"),
             blocked=fields.get("blocked") == "yes",
             now=site.services.clock.now(),
         )
@@ -77,7 +79,7 @@ async def _page(
     )
     more = None
     if len(rows) == ID_TOKENS_A_PAGE:
-        more = f"/id-tokens?{urlencode({'after': rows[-1].id_token.casefold()})}"
+        more = f"/id-tokens?{urlencode({'after': cursor_of(rows[-1])})}"
     values = {
         "id_tokens": rows,
         "next_page": more,
