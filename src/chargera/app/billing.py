@@ -365,10 +365,7 @@ class _Run:
         session, transaction, numbered = judgement.session, case.transaction, None
         if self._numbering is not None and case.current is None:
             assert session is not None, "a bill has a session"
-            assert session.ended_at is not None, "a billed session has ended"
-            numbered = self._numbering.number(
-                transaction.session_id, bill, session.started_at, session.ended_at, self._now
-            )
+            numbered = self._numbering.number(transaction.session_id, bill, session, self._now)
         if numbered is None:
             return self.append(case, EntryKind.CDR, record)
         payment = None

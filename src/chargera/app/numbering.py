@@ -11,12 +11,14 @@ from datetime import datetime
 from typing import Protocol
 
 from chargera.app.ports import Entropy
-from chargera.app.settlement_ports import AssetTerms, NetworkTerms, PolicyVersion
+from chargera.app.settlement_ports import NetworkTerms
 from chargera.domain.bill import Bill
 from chargera.domain.errors import InvalidInput
-from chargera.domain.settlement import Rail, in_asset, in_c4e
+from chargera.domain.policy import AssetPolicy, PolicyVersion
+from chargera.domain.pricing import MeteredSession
+from chargera.domain.settlement import Rail, ceiling_of, in_asset, in_c4e
 from chargera.proofs import records
-from chargera.proofs.chain_values import hex_text
+from chargera.proofs.chain_values import address_text, hex_text, parse_address
 from chargera.proofs.settlement import SESSION_KEY_BYTES
 
 
@@ -89,54 +91,60 @@ class Numbering:
         payables = await work.payables(session_ids) if session_ids else {}
         lanes: dict[str, int] = {}
         if payables:
-            assets = sorted({asset.asset for p in terms.policies for asset in p.assets})
+            assets = sorted({address_text(a.asset) for p in terms.policies for a in p.assets})
             lanes = await work.lock_lanes(terms.operator_id, assets)
         return cls(terms, entropy, payables, lanes)
 
     def number(
-        self, session_id: str, bill: Bill, started_at: datetime, ended_at: datetime, at: datetime
+        self, session_id: str, bill: Bill, session: MeteredSession, at: datetime
     ) -> Numbered | None:
         """Number a session's first bill; None if it cannot be settled on chain."""
         payable = self._payables.get(session_id)
-        policy = self._terms.policy_at(int(started_at.timestamp()))
-        if payable is None or policy is None or not _earns(payable, ended_at):
+        start, end = (int(t.timestamp()) for t in (session.started_at, session.ended_at or at))
+        policy = self._terms.policy_at(start)
+        if payable is None or policy is None or start >= end or not _earns(payable, end):
             return None
         escrow = payable.escrow
-        asset = policy.asset(escrow.asset) if escrow else policy.asset_of(bill.currency)
-        if asset is None or asset.asset not in self.lanes:
-            return None
-        if escrow is None and self._terms.gateway is None:
+        row = (
+            policy.asset_of(parse_address(escrow.asset, field="asset"))
+            if escrow
+            else policy.asset_for(bill.currency)
+        )
+        if row is None or (escrow is None and self._terms.gateway is None):
             return None
         try:
-            rate, amount, vat = self._amounts(policy, asset, bill)
+            rate, amount, vat = self._amounts(policy, row, bill)
         except InvalidInput:
             return None
+        if amount > ceiling_of(row.ceilings, session.energy_wh, end - start):
+            return None
         session_key = escrow.session_key if escrow else self._fresh_key()
-        cdr_no = self.lanes[asset.asset]
-        self.lanes[asset.asset] += 1
+        asset = address_text(row.asset)
+        cdr_no = self.lanes[asset]
+        self.lanes[asset] += 1
         return Numbered(
             cdr_no,
-            asset.asset,
+            asset,
             payable.passport_id,
             {
                 "amount": str(amount),
-                "asset": asset.asset,
+                "asset": asset,
                 "c4e_rate": None if rate is None else str(rate),
                 "cdr_no": cdr_no,
                 "chain_id": self._terms.chain_id,
                 "hub": self._terms.hub,
                 "passport_id": payable.passport_id,
                 "payer": escrow.payer if escrow else None,
-                "policy_version": policy.version,
+                "policy_version": policy.number,
                 "rail": str(Rail.WALLET if escrow else Rail.FIAT),
                 "session_key": session_key,
                 "vat": str(vat),
             },
-            None if escrow else self._fiat_payment(session_id, asset.asset, session_key, at),
+            None if escrow else self._fiat_payment(session_id, asset, session_key, at),
         )
 
     def _amounts(
-        self, policy: PolicyVersion, asset: AssetTerms, bill: Bill
+        self, policy: PolicyVersion, asset: AssetPolicy, bill: Bill
     ) -> tuple[int | None, int, int]:
         """Return the rate (of a C4E lane), net and VAT in the asset's minor units.
 
@@ -144,7 +152,7 @@ class Numbering:
         """
         if asset.currency == bill.currency:
             return None, *_both(bill, asset.decimals)
-        stands_for = policy.asset_of(bill.currency)
+        stands_for = policy.asset_for(bill.currency)
         if asset.currency is not None or stands_for is None:
             raise InvalidInput("the asset is not of the bill's currency", field="asset")
         net, vat = _both(bill, stands_for.decimals)
@@ -177,8 +185,8 @@ def _both(bill: Bill, decimals: int) -> tuple[int, int]:
     return net, in_asset(bill.vat_minor, bill.currency, decimals)
 
 
-def _earns(payable: Payable, ended_at: datetime) -> bool:
-    """Say whether the passport was registered, and not retired, when the session ended."""
-    ended_s = int(ended_at.timestamp())
-    begun = int(payable.registered_at.timestamp()) <= ended_s
-    return begun and (payable.retired_at is None or ended_s <= int(payable.retired_at.timestamp()))
+def _earns(payable: Payable, end: int) -> bool:
+    """Say whether the passport was registered, and not retired, at that second."""
+    retired_at = payable.retired_at
+    is_retired = retired_at is not None and int(retired_at.timestamp()) < end
+    return int(payable.registered_at.timestamp()) <= end and not is_retired

@@ -19,6 +19,7 @@ from chargera.domain.errors import InvalidInput, Refused, Undetermined, Unreadab
 from chargera.domain.station import ChargingStation
 from chargera.domain.word import Word
 from chargera.proofs import records
+from chargera.proofs.attestation import onboarding_identification
 from chargera.proofs.chain_values import (
     ZERO_WORD,
     address_text,
@@ -268,11 +269,6 @@ def _with_host(row: PassportRow, host: Host) -> PassportRow:
     return row
 
 
-def onboarding_identification(nonce: bytes) -> str:
-    """Return the identification under which a signing meter shows that it is held: 20 digits."""
-    return nonce.rstrip(b"\0").decode("ascii", "replace")
-
-
 async def give_consent(
     work: PassportWork, terms: NetworkTerms, station_id: str, signature: str
 ) -> PassportRow:
@@ -454,7 +450,7 @@ class Registrations:
             parse_hex(row.consent or "", SIGNATURE_BYTES, field="consent"),
         )
         facts = await self._contracts.read("ChargerPassport", "factsOf", request.token_id)
-        mintable_s = facts.requestedAt + self._terms.latest().parameters["contestPeriod"]
+        mintable_s = facts.requestedAt + self._terms.latest().parameters.contest_period_s
         return replace(
             row,
             transaction_hash=transaction_hash,

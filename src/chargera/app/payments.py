@@ -174,12 +174,11 @@ class Payments:
 
     def _listed(self, asset: str) -> str:
         address = address_text(parse_address(asset, field="asset"))
-        if self._terms.latest().asset(address) is None:
-            listed = ", ".join(each.asset for each in self._terms.latest().assets)
+        if address not in self._terms.listed():
             raise InvalidInput(
                 f"{address} is no asset that bills may be paid in",
                 field="asset",
-                remedy=f"use one of {listed}",
+                remedy=f"use one of {', '.join(self._terms.listed())}",
             )
         return address
 

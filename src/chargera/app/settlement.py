@@ -22,6 +22,7 @@ from chargera.proofs.chain_values import (
     ZERO_ADDRESS,
     address_text,
     hex_text,
+    operator_word,
     parse_address,
     parse_hex,
     topic_address,
@@ -29,8 +30,7 @@ from chargera.proofs.chain_values import (
 from chargera.proofs.checkpoint import parse_checkpoint
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.secp256k1 import SIGNATURE_BYTES, recover
-from chargera.proofs.settlement import Attestation, Batch, Leaf, batch_digest
-from chargera.proofs.tree import leaf_hash
+from chargera.proofs.settlement import Attestation, Batch, Leaf, batch_digest, leaf_of_cdr
 
 VALID_FOR = timedelta(days=7)
 """How long a batch may be proposed after it was formed."""
@@ -260,46 +260,39 @@ class Settlement:
     async def _batch(self, asset: str, cdrs: Sequence[WaitingCdr], head: AnchoredHead) -> Batch:
         # In ascending order: the contract then sees at a glance that each is there once.
         passports = tuple(sorted({_word(cdr.passport_id) for cdr in cdrs}))
-        leaves = [
-            leaf_of_cdr(
-                _record(cdr.record),
-                log_index=cdr.log_index,
-                entry=cdr.entry,
-                passport_index=passports.index(_word(cdr.passport_id)),
-            )
-            for cdr in cdrs
-        ]
+        leaves = [_leaf(cdr, passports.index(_word(cdr.passport_id))) for cdr in cdrs]
         # The contract adds up each passport's part in memory: its leaves stand together.
         leaves.sort(key=lambda leaf: (leaf.passport_index, leaf.cdr_no))
         fiat = [leaf.amount for leaf in leaves if leaf.rail is Rail.FIAT]
         gateway = self._terms.gateway if fiat else None
         now = self._clock.now()
+        address = parse_address(asset, field="asset")
         return Batch(
             operator_id=self._terms.operator_id,
-            asset=parse_address(asset, field="asset"),
+            asset=address,
             checkpoint=parse_checkpoint(head.note).root_hash,
             tree_size=head.tree_size,
             topic=topic_address(head.topic_id),
             sequence_number=head.sequence_number,
             valid_until=int((now + VALID_FOR).timestamp()),
             proposer=self._proposer,
-            c4e_rate=await self._rate(asset),
+            c4e_rate=await self._rate(address),
             gateway=parse_address(gateway, field="gateway") if gateway else ZERO_ADDRESS,
             fiat_total=sum(fiat),
             passports=passports,
             leaves=tuple(leaves),
         )
 
-    async def _rate(self, asset: str) -> int:
-        """Return the policy's rate of an asset, within what its lane may use now."""
-        terms = self._terms.latest().asset(asset)
-        if asset == self._terms.c4e or terms is None:
+    async def _rate(self, asset: bytes) -> int:
+        """Return the policy's rate of an asset, as near to its lane's last as it may be."""
+        version = self._terms.policy_at(int(self._clock.now().timestamp()))
+        row = None if version is None else version.asset_of(asset)
+        if row is None or row.currency is None:
             return RATE_UNIT
-        operator = _operator(self._terms.operator_id)
-        last, least, most = await self._contracts.read(
-            "SettlementHub", "rateBounds", operator, asset
+        _, least, most = await self._contracts.read(
+            "SettlementHub", "rateBounds", operator_word(self._terms.operator_id), asset
         )
-        return min(max(terms.c4e_rate, least), most) if last else terms.c4e_rate
+        return int(min(max(row.c4e_rate, least), most))
 
     # Answers ------------------------------------------------------------------------------------
 
@@ -437,42 +430,14 @@ class Settlement:
         work.append(NewEntry(EntryKind.BATCH, None, None, record, now))
 
 
-def leaf_of_cdr(
-    record: Mapping[str, Any], *, log_index: int, entry: bytes, passport_index: int
-) -> Leaf:
-    """Return the leaf that a CDR's record asks the hub to pay."""
-    settlement = record["settlement"]
-    payer = settlement["payer"]
-    return Leaf(
-        evidence_digest=leaf_hash(entry),
-        payer=ZERO_ADDRESS if payer is None else parse_address(payer, field="payer"),
-        cdr_no=settlement["cdr_no"],
-        log_index=log_index,
-        amount=int(settlement["amount"]),
-        vat=int(settlement["vat"]),
-        session_key=parse_hex(settlement["session_key"], field="session_key"),
-        start=_seconds(record["started_at"]),
-        end=_seconds(record["ended_at"]),
-        import_wh=record["energy_wh"],
-        export_wh=0,
-        passport_index=passport_index,
-        evse=record["evse"],
-        rail=Rail(settlement["rail"]),
-        proof_level=int(record["proof_level"].removeprefix("L")),
-        policy_version=settlement["policy_version"],
-    )
-
-
-def _seconds(text: str) -> int:
-    return int(records.time_value(text, field="time").timestamp())
-
-
 def _word(text: str) -> bytes:
     return parse_hex(text, 32, field="passport_id")
 
 
-def _operator(operator_id: str) -> bytes:
-    return operator_id.encode().ljust(8, b"\0")
+def _leaf(cdr: WaitingCdr, passport_index: int) -> Leaf:
+    leaf = leaf_of_cdr(_record(cdr.record), cdr.log_index, cdr.entry, passport_index)
+    assert leaf is not None, "only what is settled on chain has a number"
+    return leaf
 
 
 def _record(data: bytes) -> Mapping[str, Any]:

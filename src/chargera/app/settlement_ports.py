@@ -10,39 +10,10 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from chargera.domain.errors import Refused
+from chargera.domain.policy import PolicyVersion, version_at
+from chargera.proofs.chain_values import address_text
 
 # What the network agreed on ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class AssetTerms:
-    """An asset that bills may be paid in, under one policy version."""
-
-    asset: str
-    decimals: int
-    currency: str | None
-    """ISO 4217 code that it stands for; None: C4E itself."""
-    c4e_rate: int
-    """C4E minor units for 10^6 minor units of the asset, where the log has no rate yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyVersion:
-    """One version of the network's policy; it holds from `from_s` until the next one's."""
-
-    version: int
-    from_s: int
-    parameters: Mapping[str, int]
-    """By the names of the contract."""
-    assets: tuple[AssetTerms, ...]
-
-    def asset(self, address: str) -> AssetTerms | None:
-        """Return the terms of an asset that it lists."""
-        return next((each for each in self.assets if each.asset == address), None)
-
-    def asset_of(self, currency: str) -> AssetTerms | None:
-        """Return the first asset that stands for a currency."""
-        return next((each for each in self.assets if each.currency == currency), None)
 
 
 @dataclass(slots=True)
@@ -70,12 +41,15 @@ class NetworkTerms:
 
     def policy_at(self, at_s: int) -> PolicyVersion | None:
         """Return the version in force at a time; None before the first."""
-        begun = [policy for policy in self.policies if policy.from_s <= at_s]
-        return begun[-1] if begun else None
+        return version_at(self.policies, at_s)
 
     def latest(self) -> PolicyVersion:
         """Return the newest version."""
         return self.policies[-1]
+
+    def listed(self) -> list[str]:
+        """Return the addresses of the assets that bills may be paid in."""
+        return [address_text(row.asset) for row in self.latest().assets]
 
 
 # The chain --------------------------------------------------------------------------------------
