@@ -6,8 +6,8 @@ import {IERC1155} from "@openzeppelin/contracts/token/ERC1155/IERC1155.sol";
 
 import {IChargerShares} from "../src/interfaces/IChargerShares.sol";
 import {ChargerSharesFixture} from "./ChargerSharesFixture.sol";
-import {AssetDouble} from "./ChargerSharesDoubles.sol";
-import {Vm, vm} from "./Vm.sol";
+import {AssetDouble} from "./doubles/ChargerSharesDoubles.sol";
+import {vm} from "./Vm.sol";
 
 contract ChargerSharesTest is ChargerSharesFixture {
     // What it is ------------------------------------------------------------------------------
@@ -479,33 +479,6 @@ contract ChargerSharesTest is ChargerSharesFixture {
         assertEq(euro.balanceOf(ALICE), total * held / UNITS);
         assertEq(euro.balanceOf(OWNER), total * (UNITS - held) / UNITS);
         assertLe(shares.heldOf(address(euro)), 1);
-    }
-
-    // Gas -------------------------------------------------------------------------------------
-
-    function test_gas() public {
-        release(ALICE, 300_000);
-        vm.snapshotGasLastCall("ChargerShares", "release");
-        euro.mint(address(shares), 2_000);
-        vm.prank(HUB);
-        shares.notify(address(euro), list(ID, OTHER_ID), list(1_000, 1_000));
-        vm.snapshotGasLastCall("ChargerShares", "notify, 2 ids, first");
-        euro.mint(address(shares), 2_000);
-        vm.prank(HUB);
-        shares.notify(address(euro), list(ID, OTHER_ID), list(1_000, 1_000));
-        vm.snapshotGasLastCall("ChargerShares", "notify, 2 ids, steady");
-        notify(c4e, 1_000);
-        claim(euro, ALICE);
-        vm.snapshotGasLastCall("ChargerShares", "claim, first");
-        notify(euro, 1_000);
-        claim(euro, ALICE);
-        vm.snapshotGasLastCall("ChargerShares", "claim, steady");
-        transfer(ALICE, BOB, 100_000);
-        vm.snapshotGasLastCall("ChargerShares", "transfer, 2 assets, new holder");
-        notify(euro, 1_000);
-        notify(c4e, 1_000);
-        transfer(ALICE, BOB, 100_000);
-        vm.snapshotGasLastCall("ChargerShares", "transfer, 2 assets, steady");
     }
 
     function noPassport() private pure returns (bytes memory) {

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {ChargerShares} from "../src/ChargerShares.sol";
 import {TestBase} from "./TestBase.sol";
-import {AssetDouble, PassportDouble} from "./ChargerSharesDoubles.sol";
+import {AssetDouble, PassportDouble} from "./doubles/ChargerSharesDoubles.sol";
 import {vm} from "./Vm.sol";
 
 /// @title A shares contract with two minted passports and two assets.

@@ -6,7 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 
 import {IChargerShares} from "../src/interfaces/IChargerShares.sol";
 import {ChargerSharesFixture} from "./ChargerSharesFixture.sol";
-import {AssetDouble, HolderDouble} from "./ChargerSharesDoubles.sol";
+import {AssetDouble, HolderDouble} from "./doubles/ChargerSharesDoubles.sol";
 import {vm} from "./Vm.sol";
 
 /// @title I23: reentrant receivers and malicious assets change nothing for anybody else.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ChargerShares} from "../src/ChargerShares.sol";
-import {TestBase} from "./TestBase.sol";
-import {AssetDouble, HolderDouble, PassportDouble} from "./ChargerSharesDoubles.sol";
-import {vm} from "./Vm.sol";
+import {ChargerShares} from "../../src/ChargerShares.sol";
+import {TestBase} from "../TestBase.sol";
+import {AssetDouble, HolderDouble, PassportDouble} from "../doubles/ChargerSharesDoubles.sol";
+import {vm} from "../Vm.sol";
 
 /// @title A model of the shares that does it the long way, driven beside the contract.
 /// @dev The model has no accumulator: each credit is added to every account at once, in
@@ -243,6 +243,7 @@ contract ChargerSharesInvariantsTest is TestBase {
     }
 
     /// forge-config: default.invariant.fail-on-revert = true
+    /// forge-config: default.invariant.runs = 32
     /// forge-config: default.invariant.depth = 100
     function invariant_accountsAreExact() public {
         checkHeldIsOwedAndOwedIsWhatTheModelSays();

@@ -5,7 +5,7 @@ import {IERC1155Receiver} from "@openzeppelin/contracts/token/ERC1155/IERC1155Re
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import {ERC721} from "@openzeppelin/contracts/token/ERC721/ERC721.sol";
 
-import {IChargerShares} from "../src/interfaces/IChargerShares.sol";
+import {IChargerShares} from "../../src/interfaces/IChargerShares.sol";
 
 /// @title What ChargerShares meets: a passport, assets good and bad, receivers good and bad.
 
