@@ -410,7 +410,11 @@ contract ChargerPassport is ERC721, EIP712, Votes, IChargerPassport {
     }
 
     /// @dev A weight moves with its passport. It is zero at the mint, and nothing burns.
-    function _update(address to, uint256 id, address auth) internal override returns (address from) {
+    function _update(address to, uint256 id, address auth)
+        internal
+        override
+        returns (address from)
+    {
         from = super._update(to, id, auth);
         uint256 weight = _weights[bytes32(id)];
         if (weight == 0) return from;
@@ -555,8 +559,9 @@ contract ChargerPassport is ERC721, EIP712, Votes, IChargerPassport {
         RegistrationRequest calldata request,
         bytes32 consent
     ) private view returns (bytes32) {
-        bytes memory place =
-            abi.encode(request.topic, request.sequenceNumber, request.logIndex, consent);
+        bytes memory place = abi.encode(
+            request.topic, request.sequenceNumber, request.logIndex, consent
+        );
         return _hashTypedDataV4(keccak256(bytes.concat(ONBOARDING_TYPEHASH, agreed, place)));
     }
 
@@ -618,8 +623,8 @@ contract ChargerPassport is ERC721, EIP712, Votes, IChargerPassport {
     function _checkText(string calldata text) private pure {
         bytes calldata raw = bytes(text);
         uint256 length = raw.length;
-        bool isNormal = length != 0 && length <= MAX_TEXT_LENGTH && raw[0] != " "
-            && raw[length - 1] != " ";
+        bool isNormal =
+            length != 0 && length <= MAX_TEXT_LENGTH && raw[0] != " " && raw[length - 1] != " ";
         for (uint256 i = 0; isNormal && i < length; ++i) {
             isNormal = raw[i] >= " " && raw[i] <= "~" && (raw[i] < "a" || raw[i] > "z");
         }
