@@ -430,6 +430,8 @@ class _Case:
             raise self._no(Reason.MISSING, "the feed does not show its records")
         self._rows = session.rows
         self._opened = [self._open(logged) for logged in session.records]
+        if any(one.index >= other.index for one, other in pairwise(self._opened)):
+            raise self._no(Reason.MISSING, "its records are not in the order of the log")
         self._cdr = self._one(
             lambda one: one.kind is EntryKind.CDR and one.index == leaf.log_index, "CDR"
         )
@@ -468,6 +470,9 @@ class _Case:
             for one in self._opened
             if one.index <= self._cdr.index and not self._is_of_another(one, session_id)
         ]
+        for kind in (EntryKind.STATION_REGISTERED, EntryKind.TARIFF_PUBLISHED):
+            if sum(one.kind is kind for one in before) != 1:
+                raise self._no(Reason.MISSING, f"the feed does not show its one {kind} entry")
         receipt = session_receipt(session_id, before, self._rows, self._note)
         for step in check_session(receipt, self._trust):
             if step.status is StepStatus.FAILED:
@@ -511,7 +516,7 @@ class _Case:
 
     def _check_passport(self) -> None:
         """The station's own passport, registered in the log and on chain when the session ended."""
-        record = self._one(lambda one: one.kind is EntryKind.STATION_REGISTERED, "station").record
+        [record] = [one.record for one in self._opened if one.kind is EntryKind.STATION_REGISTERED]
         if token_id(record["manufacturer"], record["serial_number"]) != self._passport:
             raise self._no(Reason.PASSPORT, "not the passport of its station")
         self._one(
