@@ -154,7 +154,7 @@ KINDS: dict[EntryKind, tuple[str, tuple[Any, ...]]] = {
     ),
     EntryKind.ANOMALY: ("Something was odd about a session.", (records.anomaly_record,)),
     EntryKind.DEVIATION: (
-        "A message broke its schema and was served.",
+        "A message broke its schema and was served: a station's first of each sort in an hour.",
         (records.deviation_record,),
     ),
     EntryKind.SECURITY_EVENT: (

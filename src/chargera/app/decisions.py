@@ -17,6 +17,7 @@ from chargera.app.ports import (
     KnownIdToken,
     LiveEvent,
     NewEntry,
+    NotedDeviation,
     QuotedTariff,
     SignedValueRow,
     StationState,
@@ -69,6 +70,12 @@ ROW_INTERVAL = timedelta(seconds=5)
 
 SEEN_INTERVAL = timedelta(seconds=60)
 
+DEVIATION_PAUSE = timedelta(hours=1)
+"""How long a sort of breach is not logged again at a station; it is counted meanwhile."""
+
+DEVIATIONS_MAX = 16
+OTHER_DEVIATIONS = 0
+
 _STARTED, _ENDED = TransactionEventKind.STARTED, TransactionEventKind.ENDED
 
 
@@ -103,10 +110,7 @@ class Batch:
         if seen_at is None or call.received_at - seen_at >= SEEN_INTERVAL:
             state.seen_at = self.changes.seen[call.station_id] = call.received_at
         if call.deviation is not None:
-            record = records.deviation_record(
-                call.action, storable(call.message_id), storable(call.deviation), call.frame
-            )
-            self._log(call, EntryKind.DEVIATION, None, record)
+            self._note_deviation(call, state, call.deviation)
         match call.message:
             case TransactionEvent() as event:
                 return self._on_transaction_event(call, state, event)
@@ -124,6 +128,32 @@ class Batch:
                 return DataTransferAnswer()
             case UnservedCall(action):
                 return NotServed(action)
+
+    def _note_deviation(self, call: InboundCall, state: StationState, fault: str) -> None:
+        """Log a breach of a schema, of each sort at most once an hour.
+
+        Stations repeat theirs with every message, all of which are in the message log. Beyond so
+        many sorts all others are one.
+        """
+        known, now = state.deviations, call.received_at
+        sort = hash((call.action, fault))
+        if sort not in known and len(known) >= DEVIATIONS_MAX:
+            for old in [each for each, noted in known.items() if now - noted.at >= DEVIATION_PAUSE]:
+                del known[old]
+            sort = sort if len(known) < DEVIATIONS_MAX else OTHER_DEVIATIONS
+        noted = known.get(sort)
+        if noted is not None and now - noted.at < DEVIATION_PAUSE:
+            noted.followed += 1
+            return
+        known[sort] = NotedDeviation(now)
+        record = records.deviation_record(
+            call.action,
+            storable(call.message_id),
+            storable(fault),
+            call.frame,
+            followed=noted.followed if noted else 0,
+        )
+        self._log(call, EntryKind.DEVIATION, None, record)
 
     # Messages outside transactions --------------------------------------------------------
 

@@ -86,6 +86,14 @@ class ConnectorStatement(NamedTuple):
 
 
 @dataclass(slots=True)
+class NotedDeviation:
+    """A sort of breach that has its log entry, and how many calls like it have come since."""
+
+    at: datetime
+    followed: int = 0
+
+
+@dataclass(slots=True)
 class StationState:
     """All that decisions about one station's messages need; cached between commits."""
 
@@ -99,6 +107,8 @@ class StationState:
     """What OCPP 1.6 last said of a running transaction, by EVSE and connector."""
     seen_at: datetime | None = None
     """When it was last recorded that the station is alive."""
+    deviations: dict[int, NotedDeviation] = field(default_factory=dict)
+    """Sorts of breaches that it was last recorded for, by a hash of what was wrong."""
     events_held: int = 0
     """Events of its transactions in memory, as last counted."""
 

@@ -17,7 +17,7 @@ on: members are only ever added, and a reader refuses what it does not know.
 | credit_cdr         | see `chargera.app.billing`                                                 |
 | sequence_hole      | session_id, transaction_id, first_seq_no, last_seq_no, scattered           |
 | anomaly            | session_id, transaction_id, code, readings                                 |
-| deviation          | action, message_id, fault, frame_sha256                                    |
+| deviation          | action, message_id, fault, frame_sha256, followed                          |
 | station_changed    | see `station_change_record`                                                |
 | tariff_assigned    | see `tariff_assigned_record`                                               |
 | id_token_changed   | see `id_token_record`                                                      |
@@ -184,11 +184,17 @@ def authorize_record(id_token: str, id_token_type: str | None, status: str) -> R
     return {"id_token": id_token, "id_token_type": id_token_type, "status": status}
 
 
-def deviation_record(action: str, message_id: str, fault: str, frame: bytes) -> Record:
-    """Return the record of a call that broke its schema and was served nevertheless."""
+def deviation_record(
+    action: str, message_id: str, fault: str, frame: bytes, *, followed: int
+) -> Record:
+    """Return the record of a call that broke its schema and was served nevertheless.
+
+    `followed` counts the calls of this sort since the last record of it, which have none.
+    """
     return {
         "action": action,
         "fault": fault,
+        "followed": followed,
         "frame_sha256": hashlib.sha256(frame).hexdigest(),
         "message_id": message_id,
     }

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chargera.app.charging import CLOSED_KEPT, NUMBERS_AT_ONCE, Charging, ChargingPolicy
+from chargera.app.decisions import DEVIATIONS_MAX
 from chargera.app.ports import InboundCall, TariffInForce
 from chargera.domain.errors import NotFound, Unavailable
 from chargera.domain.messages import (
@@ -159,6 +160,35 @@ async def test_deviation__logged_with_the_digest_of_its_frame(rig: Rig) -> None:
         await work.commit()
     [record] = rig.records("deviation")
     assert (record["message_id"], record["fault"]) == ("m\ufffd", "odd \ufffd")
+
+
+async def test_deviation__of_each_sort_an_entry_an_hour_and_a_count(rig: Rig) -> None:
+    async def deviate(*faults: str, action: str = "Heartbeat") -> list[tuple[str, int]]:
+        """Break the schema so, and return what was logged of it."""
+        before = len(rig.records("deviation"))
+        now = rig.clock.now()
+        calls = [
+            InboundCall(STATION_ID, V1, now, "m", action, Heartbeat(), b"[2]", fault)
+            for fault in faults
+        ]
+        async with rig.memory.work() as work:
+            await rig.charging.handle(work, calls)
+            await work.commit()
+        return [(r["fault"], r["followed"]) for r in rig.records("deviation")[before:]]
+
+    assert await deviate("a", "b", "a", "a") == [("a", 0), ("b", 0)]
+    rig.clock.advance(3599)
+    assert await deviate("a") == []
+    assert await deviate("a", action="Authorize") == [("a", 0)]
+    rig.clock.advance(1)
+    assert await deviate("a", "a") == [("a", 3)]
+
+    # Of more sorts than are told apart, those beyond are one.
+    logged = await deviate(*map(str, range(2 * DEVIATIONS_MAX)))
+    assert len(logged) <= DEVIATIONS_MAX
+    assert await deviate("x", "y", "z") == []
+    rig.clock.advance(3600)
+    assert await deviate("a", "new") == [("a", 1), ("new", 0)]
 
 
 async def test_unknown_station__not_found_and_nothing_kept(rig: Rig) -> None:

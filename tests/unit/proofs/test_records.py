@@ -117,7 +117,7 @@ def test_events_digest__empty_and_not__of_the_canonical_list() -> None:
 
 
 def test_deviation_record__names_the_frame_by_its_digest() -> None:
-    record = records.deviation_record("Boot", "1", "too long", b"[]")
+    record = records.deviation_record("Boot", "1", "too long", b"[]", followed=2)
     assert len(record["frame_sha256"]) == 64
     assert records.authorize_record("ABC", None, "Accepted")["id_token_type"] is None
 
@@ -180,7 +180,7 @@ def test_every_record__is_within_the_logs_profile() -> None:
     )
     made: list[records.Record] = [
         records.authorize_record("Füße", "ISO14443", "Accepted"),
-        records.deviation_record("BootNotification", "m1", "model: too long", b"[2]"),
+        records.deviation_record("BootNotification", "m1", "model: too long", b"[2]", followed=0),
         records.late_event_record("id", event),
         records.anomaly_record("id", "7", "register_fell", [3, 5]),
         records.sequence_hole_record("id", "7", 3, 5),
