@@ -45,6 +45,7 @@ from chargera.eventlog.tiles import StoredTiles
 from chargera.ledger import mirror
 from chargera.ledger.anchoring import DELIVER_JOB, Anchoring, AnchorPolicy
 from chargera.ledger.embedded_topic import EmbeddedTopic
+from chargera.ledger.evm.chain import ChainPolicy, EmbeddedChain, engine_maker
 from chargera.ocpp.certificates import RenewableTls, local_authority
 from chargera.ocpp.limits import ChannelLimits
 from chargera.ocpp.server import OcppServer
@@ -57,6 +58,8 @@ from chargera.settings import Settings
 from chargera.store import durability, migrate
 from chargera.store.anchors import PostgresAnchorStore
 from chargera.store.cdr_export import CdrExportStore
+from chargera.store.chain import LEASE_KEY as CHAIN_LEASE_KEY
+from chargera.store.chain import PostgresChainJournal, PostgresSnapshots
 from chargera.store.connection import UNLIMITED, connect
 from chargera.store.jobs import Jobs
 from chargera.store.log import PostgresLease, PostgresLogStore
@@ -69,6 +72,7 @@ from chargera.web.api.context import Services
 from chargera.web.pages import create_pages
 from chargera.web.pages.services import NetworkFacts, PageServices
 from chargera.web.public import PublicServices, TopicViews, public_routes
+from chargera.web.rpc.endpoint import rpc_route
 
 TICK_S = 0.25
 """Wall time between two looks at what is due; the network's clock decides what is."""
@@ -155,6 +159,7 @@ class Server:
         self._stack.push_async_callback(self.database.close)
         await self._open_network()
         await self._open_log()
+        await self._open_chain()
         await self._open_anchoring()
         await self._open_channel()
         for name, step, pause_s in (
@@ -244,6 +249,19 @@ class Server:
 
     def _tell_head(self, head: SignedHead) -> None:
         self.feed.publish(LiveEvent("log", "", {"tree_size": head.tree_size}))
+
+    async def _open_chain(self) -> None:
+        settings = self.settings.chain
+        self.chain = await EmbeddedChain.open(
+            PostgresChainJournal(self.database),
+            PostgresSnapshots(self.database),
+            PostgresLease(self.database.url, CHAIN_LEASE_KEY, "chargera-chain"),
+            self.clock,
+            self.entropy,
+            make_engine=engine_maker(settings.engine),
+            policy=ChainPolicy(snapshot_interval=settings.snapshot_interval),
+        )
+        self._stack.push_async_callback(self.chain.close)
 
     async def _open_anchoring(self) -> None:
         ledger = self.settings.ledger
@@ -345,6 +363,7 @@ class Server:
         app = Starlette(
             routes=[
                 *public_routes(self._public_services()),
+                rpc_route(self.chain, f"chargera/{__version__}/{self.chain.engine_name}"),
                 Mount("/api", make_api(self._api_services())),
                 Mount("/", pages.app),
             ]

@@ -53,6 +53,20 @@ class LedgerSettings(_Section):
     )
 
 
+class ChainSettings(_Section):
+    """The embedded chain, which runs the contracts."""
+
+    engine: Literal["auto", "pyrevm", "py-evm"] = Field(
+        default="auto", description="the EVM; auto: pyrevm where there is a wheel, else py-evm"
+    )
+    snapshot_interval: int = Field(
+        default=2_000,
+        ge=1,
+        le=1_000_000,
+        description="transactions after which the chain's state is stored, for a faster start",
+    )
+
+
 class LogSettings(_Section):
     """The event log."""
 
@@ -106,6 +120,7 @@ class Settings(_Section):
     database: DatabaseSettings = DatabaseSettings()
     operator: OperatorSettings = OperatorSettings()
     ledger: LedgerSettings = LedgerSettings()
+    chain: ChainSettings = ChainSettings()
     log: LogSettings = LogSettings()
     channel: ChannelSettings = ChannelSettings()
     http: HttpSettings = HttpSettings()
