@@ -34,11 +34,10 @@ from chargera.proofs.chain_values import (
     hex_text,
     parse_address,
     parse_hex,
-    topic_address,
 )
-from chargera.proofs.checkpoint import Checkpoint, open_checkpoint
+from chargera.proofs.checkpoint import Checkpoint
 from chargera.proofs.entry import EntryKind
-from chargera.proofs.evidence import LoggedRecord, Opened, session_receipt, try_open
+from chargera.proofs.evidence import LoggedRecord, Opened, anchored_head, session_receipt, try_open
 from chargera.proofs.keccak import keccak256
 from chargera.proofs.passport import token_id
 from chargera.proofs.receipt import check_session
@@ -307,19 +306,13 @@ class _Judge:
 
     def _anchored_head(self) -> Checkpoint:
         """Return the head if a trusted topic has it in the message that the batch names."""
-        batch, anchor, trust = self._batch, self._evidence.anchor, self._trust
+        batch, evidence = self._batch, self._evidence
         try:
-            head = open_checkpoint(self._evidence.head, trust.origin, trust.log_keys)
-            if anchor is None or anchor.message != self._evidence.head:
-                raise _RefusedError(Reason.NOT_ANCHORED, "no topic message holds its head")
-            anchor.check()
-            topic = trust.topic_of(anchor.topic_id, head.size)
-            place = (topic_address(anchor.topic_id), anchor.sequence_number)
+            found = anchored_head(evidence.head, evidence.anchor, self._trust)
         except ChargEraError as error:
             raise _RefusedError(Reason.NOT_ANCHORED, error.message) from None
-        if topic is None or topic.payer != anchor.payer_account_id:
-            raise _RefusedError(Reason.NOT_ANCHORED, f"topic {anchor.topic_id} is not trusted")
-        if (head.root_hash, head.size, *place) != (
+        head = found.head
+        if (head.root_hash, head.size, found.topic, found.sequence_number) != (
             batch.checkpoint,
             batch.tree_size,
             batch.topic,

@@ -11,11 +11,14 @@ from typing import Any
 from chargera.domain.errors import ChargEraError, InvalidInput
 from chargera.domain.transaction import SessionEvent
 from chargera.proofs import canonical, records
-from chargera.proofs.checkpoint import Checkpoint, parse_checkpoint
+from chargera.proofs.anchor import AnchoredMessage
+from chargera.proofs.chain_values import topic_address
+from chargera.proofs.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
 from chargera.proofs.entry import EntryKind, Envelope, commit, parse_envelope
 from chargera.proofs.receipt import OF_SESSION, Receipt, ReceiptEntry
 from chargera.proofs.tlog_proof import TlogProof
 from chargera.proofs.tree import leaf_hash, verify_inclusion
+from chargera.proofs.trust import Trust
 
 _OF_RECEIPT = OF_SESSION | {EntryKind.STATION_REGISTERED, EntryKind.TARIFF_PUBLISHED}
 
@@ -47,6 +50,15 @@ class Opened:
         return self.envelope.kind
 
 
+@dataclass(frozen=True, slots=True)
+class AnchoredHead:
+    """A head, the topic that holds it as a long-zero address, and its message there."""
+
+    head: Checkpoint
+    topic: bytes
+    sequence_number: int
+
+
 def open_record(logged: LoggedRecord, head: Checkpoint) -> Opened:
     """Open a record. Raises InvalidInput unless it is what its entry committed to, in that head."""
     verify_inclusion(leaf_hash(logged.entry), logged.index, head.size, logged.path, head.root_hash)
@@ -60,6 +72,22 @@ def open_record(logged: LoggedRecord, head: Checkpoint) -> Opened:
     if not isinstance(record, dict):
         raise InvalidInput("a record that is no object", field="record")
     return Opened(logged.index, envelope, record, logged.entry, logged.salt)
+
+
+def anchored_head(note: bytes, anchor: AnchoredMessage | None, trust: Trust) -> AnchoredHead:
+    """Return the signed head in `note` if a trusted topic has it in the message `anchor`.
+
+    Raises InvalidInput if the log did not sign it, or if the message, its running hash, its topic
+    or its payer is not right.
+    """
+    head = open_checkpoint(note, trust.origin, trust.log_keys)
+    if anchor is None or anchor.message != note:
+        raise InvalidInput("no topic message holds its head", field="anchor")
+    anchor.check()
+    topic = trust.topic_of(anchor.topic_id, head.size)
+    if topic is None or topic.payer != anchor.payer_account_id:
+        raise InvalidInput(f"topic {anchor.topic_id} is not trusted", field="anchor")
+    return AnchoredHead(head, topic_address(anchor.topic_id), anchor.sequence_number)
 
 
 def session_receipt(
