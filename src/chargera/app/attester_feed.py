@@ -19,10 +19,10 @@ from chargera.proofs.passport import registration_digest
 
 @dataclass(frozen=True, slots=True)
 class FeedRecord:
-    """An opened entry: its index, its record and salt as they are stored."""
+    """A private record: the index of its entry, its bytes as text, its salt in hex."""
 
     index: int
-    record: Any
+    record: str
     salt: str
 
 
@@ -36,11 +36,17 @@ class FeedReadings:
 
 @dataclass(frozen=True, slots=True)
 class BatchQuestion:
-    """A batch that waits for signatures; `head` is the signed head that it stands under."""
+    """A batch that waits for signatures; `head` is the signed head that it stands under.
+
+    `records` of all its sessions in the order of the log; `bills` says for each leaf's CDR which
+    of them it rests on.
+    """
 
     digest: str
     batch: Mapping[str, Any]
+    gateway_signature: str | None
     head: str
+    bills: Mapping[str, Sequence[int]]
     records: Sequence[FeedRecord]
     readings: Sequence[FeedReadings]
 
@@ -69,10 +75,8 @@ class FeedStore(Protocol):
     async def head_of(self, tree_size: int) -> str:
         """Return the signed head of a size."""
 
-    async def evidence(
-        self, log_indexes: Sequence[int]
-    ) -> tuple[Sequence[FeedRecord], Sequence[FeedReadings]]:
-        """Return the records and readings that these CDR entries rest on."""
+    async def evidence(self, log_index: int) -> tuple[Sequence[int], FeedReadings]:
+        """Return the indexes of the records that a CDR entry rests on, and its readings."""
 
     async def anchored_head_over(self, log_index: int) -> str:
         """Return the first anchored head over an entry."""
@@ -114,10 +118,22 @@ async def batch_questions(
     questions = []
     for row in await work.feed.unanswered_batches(attester):
         assert row.state is BatchStage.FORMED, "only those are asked for"
-        indexes = [leaf["log_index"] for leaf in row.document["leaves"]]
-        found, readings = await work.feed.evidence(indexes)
-        head = await work.feed.head_of(row.document["tree_size"])
-        questions.append(BatchQuestion(row.digest, row.document, head, found, readings))
+        bills, readings = {}, []
+        for leaf in row.document["leaves"]:
+            bills[str(leaf["log_index"])], rows = await work.feed.evidence(leaf["log_index"])
+            readings.append(rows)
+        wanted = sorted({index for indexes in bills.values() for index in indexes})
+        questions.append(
+            BatchQuestion(
+                row.digest,
+                row.document,
+                row.gateway_signature,
+                await work.feed.head_of(row.document["tree_size"]),
+                bills,
+                await work.feed.records(wanted),
+                readings,
+            )
+        )
     return questions
 
 

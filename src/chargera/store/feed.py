@@ -56,47 +56,46 @@ class PostgresFeed:
             raise NotFound("there is no such head", field="head")
         return bytes(rows[0]["note"]).decode()
 
-    async def evidence(
-        self, log_indexes: Sequence[int]
-    ) -> tuple[Sequence[FeedRecord], Sequence[FeedReadings]]:
-        """Return the records and readings that these CDR entries rest on.
+    async def evidence(self, log_index: int) -> tuple[Sequence[int], FeedReadings]:
+        """Return the indexes of the records that a CDR entry rests on, and its readings.
 
-        Of each session its entries up to the bill, the station's registration and passport, the
-        tariff, the payment.
+        The session's entries up to the bill, the station's registration and passport, the tariff,
+        the payment, and the CDR that has the number before.
         """
-        bills = await self._rows(
-            "select log_index, session_id, station_id, record from log_entry"
-            " where log_index = any(%(indexes)s)",
-            {"indexes": list(log_indexes)},
+        (bill,) = await self._rows(
+            "select e.log_index, e.session_id, e.station_id, e.record, l.operator_id, l.asset,"
+            " l.cdr_no from log_entry e join lane_cdr l using (log_index)"
+            " where e.log_index = %(n)s",
+            {"n": log_index},
         )
-        wanted: set[int] = set()
-        readings = []
-        for bill in bills:
-            wanted |= await self._indexes(bill)
-            readings.append(await self._readings(bill))
-        return await self.records(sorted(wanted)), readings
-
-    async def _indexes(self, bill: DictRow) -> set[int]:
-        record = orjson.loads(bill["record"])
         rows = await self._rows(
             "select log_index from log_entry where log_index <= %(bill)s"
             " and session_id = %(session_id)s and kind = any(%(kinds)s)"
             " union select max(log_index) from log_entry where log_index < %(bill)s"
             "  and station_id = %(station_id)s and kind = any(%(of_station)s) group by kind"
             " union select log_index from payment where session_id = %(session_id)s"
-            "  and log_index is not null",
+            "  and log_index is not null"
+            " union select log_index from lane_cdr where operator_id = %(operator_id)s"
+            "  and asset = %(asset)s and cdr_no = %(cdr_no)s - 1"
+            " union select (convert_from(%(record)s, 'UTF8')::jsonb"
+            "  #>> '{tariff,log_index}')::bigint"
+            " order by 1",
             {
-                "bill": bill["log_index"],
+                "asset": bill["asset"],
+                "bill": log_index,
+                "cdr_no": bill["cdr_no"],
                 "kinds": [str(kind) for kind in IN_RECEIPT],
                 "of_station": [
                     str(EntryKind.STATION_REGISTERED),
                     str(EntryKind.PASSPORT_REGISTERED),
                 ],
+                "operator_id": bill["operator_id"],
+                "record": bill["record"],
                 "session_id": bill["session_id"],
                 "station_id": bill["station_id"],
             },
         )
-        return {row["log_index"] for row in rows} | {record["tariff"]["log_index"]}
+        return [row["log_index"] for row in rows], await self._readings(bill)
 
     async def _readings(self, bill: DictRow) -> FeedReadings:
         count = orjson.loads(bill["record"])["events"]["count"]
@@ -115,7 +114,11 @@ class PostgresFeed:
             {"indexes": list(log_indexes)},
         )
         return [
-            FeedRecord(row["log_index"], orjson.loads(row["record"]), bytes(row["salt"]).hex())
+            FeedRecord(
+                row["log_index"],
+                bytes(row["record"]).decode("utf-8", "replace"),
+                bytes(row["salt"]).hex(),
+            )
             for row in rows
         ]
 

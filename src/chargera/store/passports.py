@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
 from chargera.app.passports import AnchoredPlace, PassportRow, Step
-from chargera.domain.errors import ChargEraError
+from chargera.domain.passport import Protocol, protocol_of
+from chargera.domain.station import OcppVersion
 from chargera.proofs.entry import EntryKind
-from chargera.proofs.meter_checks import verify_meter
-from chargera.proofs.meter_key import load_meter_key
-from chargera.proofs.ocmf import parse_ocmf
+from chargera.proofs.onboarding import shows_meter
 
 _JSON = frozenset({"metadata", "request"})
 _COLUMNS = tuple(field.name for field in fields(PassportRow))
@@ -98,9 +98,30 @@ class PostgresPassports:
             [station_id, str(EntryKind.SIGNED_VALUE), after],
         )
         for row in rows:
-            if _shows(bytes(row["record"]), row["meter_key_der_hex"], identification):
+            signed = orjson.loads(row["record"])["ocmf_base64"]
+            if shows_meter(signed, row["meter_key_der_hex"] or "", identification):
                 return int(row["log_index"])
         return None
+
+    async def spoken(self, station_id: str) -> tuple[Sequence[Protocol], Sequence[Protocol]]:
+        """Return the protocols that a station has spoken, and those it was tested for."""
+        observed = await self._rows(
+            "select distinct ocpp_version from charging_session where station_id = %s"
+            " union select ocpp_version from station where station_id = %s"
+            " and ocpp_version is not null",
+            [station_id, station_id],
+        )
+        tested = await self._rows(
+            "select record from log_entry where station_id = %s and kind = %s"
+            " and record is not null order by log_index",
+            [station_id, str(EntryKind.PROTOCOL_TESTED)],
+        )
+        runs = [orjson.loads(row["record"]) for row in tested]
+        passed = {run["protocol"] for run in runs if not run["failed"]}
+        return (
+            [protocol_of(OcppVersion(row["ocpp_version"])) for row in observed],
+            [Protocol(name) for name in sorted(passed)],
+        )
 
     async def signatures(self, digest: str) -> Mapping[int, str]:
         """Return the attesters' signatures of a digest by their place in the registry."""
@@ -114,23 +135,6 @@ class PostgresPassports:
         async with self._connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query.encode(), values)
             return await cursor.fetchall()
-
-
-def _shows(record: bytes, key: str, identification: str) -> bool:
-    """Say whether a signed value was made by this meter for that identification."""
-    import base64
-
-    from chargera.proofs import canonical
-
-    try:
-        document = canonical.decode(record)
-        assert isinstance(document, dict), "records are objects"
-        raw = base64.b64decode(str(document["ocmf_base64"]))
-        if parse_ocmf(raw).identification != identification:
-            return False
-        return verify_meter([raw], load_meter_key(key)).valid
-    except (ChargEraError, ValueError):
-        return False
 
 
 def _values(row: PassportRow) -> list[Any]:

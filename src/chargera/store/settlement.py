@@ -16,6 +16,7 @@ from chargera.app.settlement import (
     LaneState,
     WaitingCdr,
 )
+from chargera.app.settlement_views import LaneRow
 
 _BATCH = tuple(field.name for field in fields(BatchRow))
 _ANSWER = tuple(field.name for field in fields(Answer))
@@ -113,6 +114,13 @@ class PostgresSettlement:
             [row.operator_id, row.asset, numbers],
         )
         return {row["cdr_no"]: row["session_id"] for row in rows}
+
+    async def lane_rows(self) -> Sequence[LaneRow]:
+        """Return all numbered CDRs by lane and number."""
+        rows = await self._rows(
+            "select asset, cdr_no, state, batch from lane_cdr order by asset, cdr_no", []
+        )
+        return [LaneRow(**row) for row in rows]
 
     async def answer(self, answer: Answer) -> None:
         """Insert an answer, or replace the refusal of the same attester."""

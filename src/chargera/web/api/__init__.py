@@ -9,7 +9,18 @@ import orjson
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from chargera.web.api import log, operation, people, problems, sessions, stations, tariffs
+from chargera.web.api import (
+    feed,
+    log,
+    operation,
+    passports,
+    people,
+    problems,
+    sessions,
+    settlement,
+    stations,
+    tariffs,
+)
 from chargera.web.api.context import Services, json_bytes
 
 __all__ = ["Services", "make_api", "openapi_document"]
@@ -21,6 +32,9 @@ _ROUTERS = (
     people.router,
     sessions.router,
     log.router,
+    passports.router,
+    settlement.router,
+    feed.router,
 )
 
 

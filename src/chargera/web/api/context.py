@@ -15,10 +15,32 @@ from chargera.app.access import Passwords
 from chargera.app.admin_ports import AdminDatabase, AdminWork, IsConnected
 from chargera.app.billing import ReviewDecision
 from chargera.app.commands import StationControl
+from chargera.app.payments import OpenedSession, OpenRequest, Payments
 from chargera.app.permissions import Caller
 from chargera.app.ports import Clock, Entropy
+from chargera.app.settlement import Settlement
+from chargera.app.settlement_ports import Contracts, NetworkTerms
+from chargera.app.settlement_views import BatchView, ClaimView
 from chargera.app.views import as_json
 from chargera.web.auth import CSRF_HEADER, identify, require_form_value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlementServices:
+    """What settles on chain."""
+
+    terms: NetworkTerms
+    contracts: Contracts
+    settlement: Settlement
+    payments: Payments
+    close: Callable[[], Awaitable[list[BatchView]]]
+    """Anchor, form batches of all that waits, and go as far as that goes now."""
+    claim: Callable[[str, str | None], Awaitable[list[ClaimView]]]
+    """Passport and holder (None: all of them): have them paid."""
+    open_session: Callable[[Caller, OpenRequest], Awaitable[OpenedSession]]
+    """Open an escrow, and start its session at its EVSE."""
+    wake: Callable[[], None]
+    """Told that an attester has answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +75,8 @@ class Services:
     settings: Callable[[], Mapping[str, Any]]
     """All settings, secrets masked."""
     version: str
+    settlement: SettlementServices | None = None
+    """None: this network settles nothing on chain."""
 
 
 @dataclass(slots=True)

@@ -1,19 +1,23 @@
 """Routes of stations: registration, password, tariff, messages and commands."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from chargera.app import registry, tariffs
+from chargera.app import passport_views, passports, registry, tariffs
 from chargera.app.admin_ports import MessageFilter
 from chargera.app.commands import CommandRequest
+from chargera.app.passport_views import ConsentView
 from chargera.app.permissions import Action
 from chargera.app.registry import Registered, Registration
 from chargera.app.views import CommandView, MessageView, StationRow, station_json
 from chargera.web.api.context import ApiCall, Call, LongCall, page, shown
+from chargera.web.api.passports import HostBody, work_of
 from chargera.web.api.shapes import PAGE_MAX, Limit, Shape, answers, pages
 
 router = APIRouter(prefix="/stations", tags=["stations"])
@@ -37,6 +41,24 @@ class RegistrationBody(Shape):
     allow_plain: bool = False
     meter_key: str | None = Field(default=None, description="public key, PEM or hex DER")
     host: str | None = Field(default=None, description="name of a login with the role host")
+    owner: HostBody | None = Field(default=None, description="whose charger it is, on chain")
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredStation:
+    """A registered station and its passport's registration; None: nothing settles on chain here."""
+
+    station_id: str
+    password: str | None
+    registration: str | None = None
+    """pending, registered, refused or retired."""
+    passport_id: str | None = None
+    registration_hash: str | None = None
+    transaction_hash: str | None = None
+    consent: ConsentView | None = None
+    """What the host is still to sign."""
+    metadata: Mapping[str, Any] | None = None
+    refusal: str | None = None
 
 
 class PasswordBody(Shape):
@@ -63,7 +85,7 @@ class CommandBody(Shape):
     message: str | None = None
 
 
-@router.post("", status_code=201, responses=answers(Registered, 201))
+@router.post("", status_code=201, responses=answers(RegisteredStation, 201))
 async def register(call: ApiCall, body: RegistrationBody) -> Response:
     """Register a station. The same facts again find it, without its password."""
     wanted = Registration(
@@ -82,16 +104,46 @@ async def register(call: ApiCall, body: RegistrationBody) -> Response:
         host=body.host,
     )
     return await call.created(
-        lambda: registry.register_station(
-            call.work,
-            call.caller,
-            wanted,
-            passwords=call.services.passwords,
-            entropy=call.services.entropy,
-            now=call.now,
-        ),
+        lambda: _register(call, wanted, body.owner),
         secret="password",  # noqa: S106 - the name of a member
         forget=lambda made: [made.station_id],
+    )
+
+
+async def _register(call: Call, wanted: Registration, owner: HostBody | None) -> RegisteredStation:
+    """Register a station, and begin the registration of its passport."""
+    registered = await registry.register_station(
+        call.work,
+        call.caller,
+        wanted,
+        passwords=call.services.passwords,
+        entropy=call.services.entropy,
+        now=call.now,
+    )
+    settlement = call.services.settlement
+    if settlement is None:
+        return RegisteredStation(registered.station_id, registered.password)
+    station = await call.work.stations.registered(registered.station_id)
+    assert station is not None, "it was just registered"
+    row = await passports.open_registration(
+        work_of(call),
+        station,
+        settlement.terms,
+        None if owner is None else owner.host(),
+        entropy=call.services.entropy,
+        now=call.now,
+    )
+    view = passport_views.view_of(row, settlement.terms)
+    return RegisteredStation(
+        registered.station_id,
+        registered.password,
+        view.registration,
+        view.passport_id,
+        view.registration_hash,
+        view.transaction_hash,
+        view.consent,
+        view.metadata,
+        view.refusal,
     )
 
 
