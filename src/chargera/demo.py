@@ -318,8 +318,9 @@ class _Demo:
 
     async def _summarise(self, shown: list[dict[str, Any]], began_s: float) -> None:
         folder = self._options.data_dir.resolve() / "demo"
-        checkpoint, deployment = folder / "checkpoint", folder / "deployment.json"
-        checkpoint.write_bytes(await asyncio.to_thread(self._server.log_reader.checkpoint))
+        checkpoint, deployment = folder / "log" / "checkpoint", folder / "deployment.json"
+        # The whole log beside its head: with it any two heads can be compared offline.
+        await asyncio.to_thread(self._server.log_reader.export, checkpoint.parent)
         deployment.write_text(json.dumps(await self._server.trust_document(), indent=1))
         document = {
             "sessions": shown,

@@ -79,6 +79,9 @@ def test_demo__checkpoint__is_a_head_that_covers_every_receipt(told: Any) -> Non
         receipt = json.loads(Path(session["receipt"]).read_text())
         for entry in receipt["entries"]:
             assert int(entry["proof"].split("index ")[1].split()[0]) < size
+        kept = ("--old-checkpoint", told["checkpoint"])
+        code, verdict = verify(session["receipt"], "--trust", told["deployment"], *kept)
+        assert code == 0, verdict
 
 
 def test_demo__ctrl_c_in_the_middle__ends_quietly_and_leaves_nothing() -> None:
