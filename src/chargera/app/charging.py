@@ -91,7 +91,7 @@ class Charging:
 
         Raises NotFound if a station is not registered, and what the database raises.
         """
-        states, id_tokens = await self._load(work, calls)
+        states, id_tokens, grown = await self._load(work, calls)
         batch = Batch(
             work,
             id_tokens,
@@ -104,17 +104,18 @@ class Charging:
         answers = [batch.decide(call, states[call.station_id]) for call in calls]
         work.write(batch.changes)
         self._events_held += batch.events_taken
-        self._tidy(states)
+        self._tidy(states, grown | batch.opened)
         return answers
 
     # What is known before a batch ---------------------------------------------------------
 
     async def _load(
         self, work: ChannelWork, calls: Sequence[InboundCall]
-    ) -> tuple[dict[str, StationState], dict[str, list[KnownIdToken]]]:
+    ) -> tuple[dict[str, StationState], dict[str, list[KnownIdToken]], set[str]]:
         """Return the states and tokens that the batch asks for, from memory or in one read.
 
-        The batch holds on to its states, so that one that is forgotten meanwhile does not lack.
+        The last is in which states transactions were put. The batch holds on to its states, so
+        that one that is forgotten meanwhile does not lack.
         """
         wanted = Wanted()
         states: dict[str, StationState] = {}
@@ -138,17 +139,17 @@ class Charging:
         if starts > len(self._numbers):
             wanted.numbers = max(starts, NUMBERS_AT_ONCE)
         if not wanted:
-            return states, {}
+            return states, {}, set()
         loaded = await work.load(wanted)
         self._numbers.extend(loaded.numbers)
-        self._keep(loaded, states)
+        grown = self._keep(loaded, states)
         for station_id in wanted.stations:
             if station_id not in states:
                 raise NotFound(f"no station {station_id} is registered", field="station_id")
-        return states, loaded.id_tokens
+        return states, loaded.id_tokens, grown
 
-    def _keep(self, loaded: Loaded, states: dict[str, StationState]) -> None:
-        """Put what was loaded beside what is there."""
+    def _keep(self, loaded: Loaded, states: dict[str, StationState]) -> set[str]:
+        """Put what was loaded beside what is there, and return the stations of transactions."""
         for station_id, state in loaded.stations.items():
             states[station_id] = self._states[station_id] = state
         for transaction in loaded.transactions:
@@ -157,16 +158,18 @@ class Charging:
                 held = len(transaction.keys)
                 state_of.events_held += held
                 self._events_held += held
+        return {transaction.station_id for transaction in loaded.transactions}
 
     # What stays after it ------------------------------------------------------------------
 
-    def _tidy(self, states: dict[str, StationState]) -> None:
-        """Bound the memory of the batch's stations, and of all."""
+    def _tidy(self, states: dict[str, StationState], grown: set[str]) -> None:
+        """Bound the memory of the stations that have grown in a batch, and of all."""
         cached = self._states
         for station_id, state in states.items():
             if cached.get(station_id) is state:
                 cached.move_to_end(station_id)
-                self._events_held -= _trim(state)
+                if station_id in grown:
+                    self._events_held -= _trim(state)
             else:  # forgotten while the batch was under way
                 self._events_held -= state.events_held
         policy = self._policy

@@ -103,6 +103,8 @@ class Batch:
         self._live = live
         self.events_taken = 0
         """How many events were taken into transactions."""
+        self.opened: set[str] = set()
+        """Stations that have opened a transaction."""
 
     def decide(self, call: InboundCall, state: StationState) -> Answer:
         """Return the answer to one call."""
@@ -324,6 +326,7 @@ class Batch:
         if uses and number != UNNUMBERED:
             transaction.anomalies.add(Anomaly.TRANSACTION_ID_REUSED)
         uses.append(transaction)
+        self.opened.add(call.station_id)
         return transaction
 
     def _take_value(

@@ -64,26 +64,23 @@ def assemble(events: Sequence[SessionEvent], *, numbered: bool, time_zone: str) 
     `numbered`: the station numbers its events (OCPP 2.x `seqNo`); without, values are ordered
     by register (1.6). `time_zone` is the station's IANA zone.
     """
+    if _is_plain(events, numbered=numbered):
+        return _plain(events, time_zone)
     anomalies: set[Anomaly] = set()
-    suspect: set[int] = set()
-    placed = _as_they_came(events, numbered=numbered)
-    if placed:
-        begin_wh, end_wh = placed[0].row.register_wh, placed[-1].row.register_wh
+    suspect = _second_ends(events, anomalies)
+    events = [e for e in events if e.n not in suspect]
+    begin_wh = _register(events, _STARTED, ReadingContext.BEGIN)
+    end_wh = _register(events, _ENDED, ReadingContext.END)
+    if numbered:
+        ordered = _by_number(events, anomalies)
     else:
-        suspect = _second_ends(events, anomalies)
-        events = [e for e in events if e.n not in suspect]
-        begin_wh = _register(events, _STARTED, ReadingContext.BEGIN)
-        end_wh = _register(events, _ENDED, ReadingContext.END)
-        if numbered:
-            ordered = _by_number(events, anomalies)
-        else:
-            beyond = {e.n for e in events if _is_beyond(e, begin_wh, end_wh)}
-            if beyond:
-                anomalies.add(Anomaly.REGISTER_FELL)
-                suspect |= beyond
-            rest = [e for e in events if e.n not in beyond]
-            ordered = _by_register(rest, begin_wh, end_wh, anomalies)
-        placed = _with_times(ordered, anomalies)
+        beyond = {e.n for e in events if _is_beyond(e, begin_wh, end_wh)}
+        if beyond:
+            anomalies.add(Anomaly.REGISTER_FELL)
+            suspect |= beyond
+        rest = [e for e in events if e.n not in beyond]
+        ordered = _by_register(rest, begin_wh, end_wh, anomalies)
+    placed = _with_times(ordered, anomalies)
     start = next((p for p in placed if p.row.own and p.row.kind is _STARTED), None)
     end = next((p for p in placed if p.row.own and p.row.kind is _ENDED), None)
     for missing, anomaly in (
@@ -102,54 +99,90 @@ def assemble(events: Sequence[SessionEvent], *, numbered: bool, time_zone: str) 
     ended_at = max(end.at, start.at)
     registers = _registers(placed, (start.at, begin_wh), (ended_at, end_wh), anomalies, suspect)
     changes = _state_changes(placed, start.at, ended_at)
-    try:
-        session = MeteredSession(start.at, ended_at, time_zone, registers, changes)
-    except InvalidInput:
-        # Longer than a year, or a register that no meter reaches: a person must look.
+    session = _session(start.at, ended_at, time_zone, registers, changes)
+    if session is None:
         anomalies.add(Anomaly.IMPLAUSIBLE)
-        session = None
     return Metering(session, frozenset(anomalies), holes, frozenset(suspect))
 
 
-# Order and time --------------------------------------------------------------------------------
+def _session(
+    started_at: datetime,
+    ended_at: datetime,
+    time_zone: str,
+    registers: tuple[RegisterValue, ...],
+    changes: tuple[StateChange, ...],
+) -> MeteredSession | None:
+    """Return what is priced; None if no session is like that.
+
+    It is longer than a year, or a register is where no meter reaches: a person must look.
+    """
+    try:
+        return MeteredSession(started_at, ended_at, time_zone, registers, changes)
+    except InvalidInput:
+        return None
 
 
-def _as_they_came(events: Sequence[SessionEvent], *, numbered: bool) -> list[_Placed]:
-    """Return the rows as they came if nothing is odd about their order, else an empty list.
+# Sessions without a question -------------------------------------------------------------------
 
-    That is what nearly all sessions are: a start that says that it is the begin, values, and an
-    end that says so, each with a register and a time that stands, and none before its
-    predecessor in any of them. Whatever order would be made of these is the order they have.
+
+def _is_plain(events: Sequence[SessionEvent], *, numbered: bool) -> bool:
+    """Say whether nothing is odd about the order of rows, which nearly all sessions are like.
+
+    A start that says that it is the begin, values, and an end that says so: each with a register
+    and a time that stands, none before its predecessor in any of them, and numbered without a
+    hole. Whatever order would be made of these is the order they have.
     """
     if len(events) < 2 or events[0].context is not ReadingContext.BEGIN:
-        return []
-    if events[-1].context is not ReadingContext.END:
-        return []
-    last, kind = len(events) - 1, _STARTED
-    before_at, before_wh = EARLIEST, 0
-    next_no = events[0].seq_no if numbered else None
-    placed = []
-    for place, row in enumerate(events):
+        return False
+    if events[-1].context is not ReadingContext.END or numbered is (events[0].seq_no is None):
+        return False
+    kind, ends = _STARTED, len(events) - 1
+    before_at, before_wh, next_no = EARLIEST, 0, events[0].seq_no
+    for place, (_, row_kind, own, at, received_at, seq_no, register_wh, _, _, _) in enumerate(
+        events
+    ):
         if place:
-            kind = _ENDED if place == last else _UPDATED
-        at, register_wh = row.at, row.register_wh
+            kind = _UPDATED if place < ends else _ENDED
         if (
-            row.kind is not kind
-            or not row.own
+            row_kind is not kind
+            or not own
             or register_wh is None
             or register_wh < before_wh
             or at < before_at
-            or at > row.received_at + FUTURE_TOLERANCE
-            or row.seq_no != next_no
+            or (at > received_at and at > received_at + FUTURE_TOLERANCE)
+            or seq_no != next_no
         ):
-            return []
-        if numbered:
-            if next_no is None:
-                return []
+            return False
+        if next_no is not None:
             next_no += 1
         before_at, before_wh = at, register_wh
-        placed.append(_Placed(row, at))
-    return placed
+    return True
+
+
+def _plain(events: Sequence[SessionEvent], time_zone: str) -> Metering:
+    """Return what rows say about whose order there is no question."""
+    started_at, ended_at = events[0].at, events[-1].at
+    registers: list[RegisterValue] = []
+    changes: list[StateChange] = []
+    current = ChargingState.CHARGING
+    last_at, last_wh = None, -1
+    for _, _, _, at, _, _, register_wh, _, _, charging in events:
+        assert register_wh is not None, "that is plain"
+        if register_wh > last_wh or at != last_at:
+            registers.append(RegisterValue(at, register_wh))
+            last_at, last_wh = at, register_wh
+        if charging is not None and charging is not current and at < ended_at:
+            changes.append(StateChange(at, charging))
+            current = charging
+    session = _session(started_at, ended_at, time_zone, tuple(registers), tuple(changes))
+    return Metering(session, _NOTHING if session else _IMPLAUSIBLE, (), frozenset())
+
+
+_NOTHING: frozenset[Anomaly] = frozenset()
+_IMPLAUSIBLE = frozenset({Anomaly.IMPLAUSIBLE})
+
+
+# Order and time --------------------------------------------------------------------------------
 
 
 def _second_ends(events: Sequence[SessionEvent], anomalies: set[Anomaly]) -> set[int]:

@@ -454,21 +454,22 @@ def _require_span(started_at: datetime, ended_at: datetime) -> None:
 
 def _require_rising(registers: Sequence[RegisterValue]) -> None:
     """Refuse registers out of order, falling, or beyond what meters count to."""
-    for index, value in enumerate(registers):
-        if not 0 <= value.register_wh <= MAX_REGISTER_WH:
+    before_at, before_wh = None, 0
+    for index, (at, register_wh) in enumerate(registers):
+        if not 0 <= register_wh <= MAX_REGISTER_WH:
             raise InvalidInput(
                 f"a register lies in 0 to {MAX_REGISTER_WH} Wh",
                 field=f"registers[{index}].register_wh",
             )
-    for index, (one, other) in enumerate(pairwise(registers), 1):
-        if other.at < one.at:
+        if before_at is not None and at < before_at:
             raise InvalidInput("registers must be in order of time", field=f"registers[{index}].at")
-        if other.register_wh < one.register_wh:
+        if register_wh < before_wh:
             raise InvalidInput(
-                f"the register falls from {one.register_wh} to {other.register_wh} Wh",
+                f"the register falls from {before_wh} to {register_wh} Wh",
                 field=f"registers[{index}].register_wh",
                 remedy="have the session reviewed: a meter was changed or reset",
             )
+        before_at, before_wh = at, register_wh
 
 
 def _require_valid(tariff: Tariff, started_at: datetime) -> None:

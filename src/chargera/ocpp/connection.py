@@ -379,11 +379,10 @@ class Connection(WSListener):
         if len(self._queue) > RESUME_AT:
             self._pause(0.0)
 
-    def finish(self, exchange: Exchange) -> None:
-        """Answer an exchange that is recorded, and go on with the next message."""
+    def finish(self, exchange: Exchange, now_s: float) -> None:
+        """Answer an exchange that is recorded by now, and go on with the next message."""
         if exchange.answer is not None and not self.fenced:
             self.send(exchange.answer)
-        now_s = self._channel.monotonic_s()
         call = exchange.call
         if call is not None:
             self._channel.counters.answer_seconds.observe(now_s - exchange.received_s)

@@ -232,11 +232,11 @@ class GroupCommit:
 
     def _finish(self, batch: list[Exchange]) -> None:
         self._expected = min(len(batch) + len(self._pending), self._limits.batch_max)
-        messages = self._counters.messages
+        messages, now_s = self._counters.messages, self._monotonic_s()
         for exchange in batch:
             if exchange.call is not None:
                 messages[exchange.call.action] += 1
-            exchange.connection.finish(exchange)
+            exchange.connection.finish(exchange, now_s)
 
     # When it does not work ----------------------------------------------------------------
 

@@ -28,11 +28,11 @@ Number = int | Decimal
 Samples = tuple[MeterSample, ...]
 Signed = tuple[SignedValue, ...]
 
-EXPONENT_OF_UNIT = {
-    ENERGY: {"": 0, "wh": 0, "kwh": 3, "mwh": 6},
-    POWER: {"": 0, "w": 0, "kw": 3, "mw": 6},
+EXPONENT_OF_UNIT: dict[str, dict[str | None, int]] = {
+    ENERGY: {"": 0, "Wh": 0, "wh": 0, "kWh": 3, "kwh": 3, "mwh": 6},
+    POWER: {"": 0, "W": 0, "w": 0, "kW": 3, "kw": 3, "mw": 6},
 }
-"""By measurand and unit, without regard to case: `kWH` and `KWH` are in the field."""
+"""By measurand and unit, as it should be and in small letters: `kWH` and `KWH` are in the field."""
 
 CONTEXTS = {
     "Transaction.Begin": ReadingContext.BEGIN,
@@ -49,8 +49,8 @@ PHASES = {f"{line}{end}": line for line in ("L1", "L2", "L3") for end in ("", "-
 class Style:
     """How a version writes a `SampledValue`."""
 
-    scale: Callable[[Payload], tuple[str, int] | None]
-    """Returns unit and decimal exponent; None if they cannot be read."""
+    scale: Callable[[Payload], tuple[str | None, int]]
+    """Returns unit and decimal exponent; None for a unit that cannot be read."""
     signed_member: str
     """The member without which there is no signed value."""
     signed_bytes: Callable[[Payload], bytes | None]
@@ -58,6 +58,8 @@ class Style:
     signed_has_number: bool
     """Whether a plain number stands beside the signed value."""
 
+
+_READ = (ENERGY, POWER, None)
 
 _Quantities = dict[str | tuple[str, str], Number]
 """By measurand, or by measurand and phase."""
@@ -70,18 +72,19 @@ def read(elements: list[Payload], style: Style, notes: Notes) -> tuple[Samples, 
     signed: list[SignedValue] = []
     if len(elements) > ELEMENTS_MAX:
         raise CallRefused(Fault.OCCURRENCE, f"meterValue: more than {ELEMENTS_MAX} elements")
+    signed_member = style.signed_member
     for element in elements:
         at = fields.moment(element, "timestamp", notes)
         values: _Values = {}
         for sampled in fields.objects(element, "sampledValue"):
-            if style.signed_member in sampled:
+            if signed_member in sampled:
                 signature = style.signed_bytes(sampled)
                 if signature is not None:
                     signed.append(SignedValue(signature, _context(sampled), at))
                     if not style.signed_has_number:
                         continue
             measurand = sampled.get("measurand", ENERGY)
-            if measurand in (ENERGY, POWER, None):
+            if measurand in _READ:
                 _take(values, sampled, measurand or ENERGY, style, notes)
         if values:
             _close(samples, values, at)
@@ -97,13 +100,16 @@ def _context(sampled: Payload) -> ReadingContext:
 
 def _take(values: _Values, sampled: Payload, measurand: str, style: Style, notes: Notes) -> None:
     """Put one value under its context, measurand and phase; what cannot be read is noted."""
-    unit = style.scale(sampled)
-    exponent = None if unit is None else EXPONENT_OF_UNIT[measurand].get(unit[0].casefold())
+    unit, multiplier = style.scale(sampled)
+    exponents = EXPONENT_OF_UNIT[measurand]
+    exponent = exponents.get(unit)
+    if exponent is None and unit is not None:
+        exponent = exponents.get(unit.casefold())
     value = fields.number(sampled.get("value"))
-    if exponent is None or unit is None or value is None:
+    if exponent is None or value is None:
         notes.append(f"{measurand}: value or unit cannot be read")
         return
-    exponent += unit[1]
+    exponent += multiplier
     if exponent > 0:
         value = value * 10**exponent
     elif exponent < 0:

@@ -174,9 +174,9 @@ def _meter_values(payload: Payload, notes: Notes) -> MeterValues | TransactionEv
     )
 
 
-def _scale(sampled: Payload) -> tuple[str, int] | None:
+def _scale(sampled: Payload) -> tuple[str | None, int]:
     unit = sampled.get("unit", "")
-    return (unit, 0) if unit.__class__ is str else None
+    return unit if unit.__class__ is str else None, 0
 
 
 def _signed_bytes(sampled: Payload) -> bytes | None:

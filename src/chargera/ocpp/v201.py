@@ -95,25 +95,36 @@ def _transaction_event(payload: Payload, notes: Notes) -> TransactionEvent:
     if kind is None:
         raise CallRefused(Fault.PROPERTY, f"eventType: is none of {', '.join(KINDS)}")
     info = fields.member_object(payload, "transactionInfo")
-    evse = fields.optional_object(payload, "evse")
-    id_token = fields.optional_object(payload, "idToken")
+    number = fields.text(info, "transactionId")
+    seq_no = fields.integer(payload, "seqNo")
+    evse = connector = id_token = None
+    if "evse" in payload and (place := fields.optional_object(payload, "evse")) is not None:
+        evse = fields.integer(place, "id")
+        connector = fields.optional_integer(place, "connectorId")
+    at = fields.moment(payload, "timestamp", notes)
+    if "idToken" in payload and (card := fields.optional_object(payload, "idToken")) is not None:
+        id_token = _id_token(card)
     elements = fields.objects(payload, "meterValue")
     samples, signed = meter_values.read(elements, STYLE, notes) if elements else ((), ())
     state = fields.optional_text(info, "chargingState")
+    charging = None if state is None else CHARGING_STATE.get(state)
+    stop_reason = fields.optional_text(info, "stoppedReason")
+    offline = payload.get("offline") is True
+    remote_start_id = fields.optional_integer(info, "remoteStartId")
     return TransactionEvent(
-        kind=kind,
-        transaction_id=fields.text(info, "transactionId"),
-        seq_no=fields.integer(payload, "seqNo"),
-        evse=None if evse is None else fields.integer(evse, "id"),
-        connector=None if evse is None else fields.optional_integer(evse, "connectorId"),
-        at=fields.moment(payload, "timestamp", notes),
-        id_token=None if id_token is None else _id_token(id_token),
-        samples=samples,
-        signed=signed,
-        charging=None if state is None else CHARGING_STATE.get(state),
-        stop_reason=fields.optional_text(info, "stoppedReason"),
-        offline=payload.get("offline") is True,
-        remote_start_id=fields.optional_integer(info, "remoteStartId"),
+        kind,
+        number,
+        seq_no,
+        evse,
+        connector,
+        at,
+        id_token,
+        samples,
+        signed,
+        charging,
+        stop_reason,
+        offline,
+        remote_start_id,
     )
 
 
@@ -126,20 +137,20 @@ def _id_token(token: Payload) -> IdTokenRef:
     return IdTokenRef(fields.text(token, "idToken"), fields.text(token, "type"))
 
 
-def _scale(sampled: Payload) -> tuple[str, int] | None:
+def _scale(sampled: Payload) -> tuple[str | None, int]:
     unit_of_measure = sampled.get("unitOfMeasure")
     if unit_of_measure is None:
         return "", 0
     if unit_of_measure.__class__ is not dict:
-        return None
+        return None, 0
     unit = unit_of_measure.get("unit", "")
     multiplier = unit_of_measure.get("multiplier", 0)
     if multiplier.__class__ is float and multiplier.is_integer():
         multiplier = int(multiplier)
     if unit.__class__ is not str or multiplier.__class__ is not int:
-        return None
+        return None, 0
     if abs(multiplier) > MULTIPLIER_MAX:
-        return None
+        return None, 0
     return unit, multiplier
 
 

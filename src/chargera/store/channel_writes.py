@@ -1,12 +1,11 @@
 """What the OCPP channel writes: the rows of a batch as calls of a pipeline."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
 from chargera.app.ports import Changes, ConnectorReport, MessageRow
 from chargera.domain.transaction import CURABLE, DERIVED, Transaction
-from chargera.store import binary
 from chargera.store.binary import array
 from chargera.store.columns import (
     BOOLEAN,
@@ -18,6 +17,7 @@ from chargera.store.columns import (
     WORD,
     Column,
     Table,
+    Type,
 )
 from chargera.store.pipeline import Call, Statement
 
@@ -45,52 +45,35 @@ def calls(changes: Changes) -> list[Call]:
 
 # A row for each message: spelled out, for nothing is written more often -------------------------
 
+_MESSAGE_TYPES = (WORD, TIME, BOOLEAN, WORD, WORD, TEXT, BYTEA, BYTEA, WORD)
+"""Of the members of a `MessageRow`, in order."""
 _MESSAGES = Statement(
     "messages",
     "insert into ocpp_message (station_id, received_at, inbound, ocpp_version, action, message_id,"
     " frame, answer, outcome) select unnest($1), unnest($2), unnest($3), unnest($4), unnest($5),"
     " unnest($6), unnest($7), unnest($8), unnest($9)",
-    tuple(
-        column.kind.array_oid
-        for column in (WORD, TIME, BOOLEAN, WORD, WORD, TEXT, BYTEA, BYTEA, WORD)
-    ),
+    tuple(column.kind.array_oid for column in _MESSAGE_TYPES),
 )
+_EVENT_TYPES = (WORD, INT4, BYTEA)
 _EVENTS = Statement(
     "events",
     "insert into session_event (session_id, n, record) select unnest($1), unnest($2), unnest($3)",
-    (WORD.kind.array_oid, INT4.kind.array_oid, BYTEA.kind.array_oid),
+    tuple(column.kind.array_oid for column in _EVENT_TYPES),
 )
 
 
 def _messages(rows: Sequence[MessageRow]) -> Call:
-    word, text, bytea = binary.word, binary.text, binary.bytea
-    timestamp, boolean = binary.timestamp, binary.boolean
-    return Call(
-        _MESSAGES,
-        (
-            array(WORD.kind, [word(row.station_id) for row in rows]),
-            array(TIME.kind, [timestamp(row.received_at) for row in rows]),
-            array(BOOLEAN.kind, [boolean(row.inbound) for row in rows]),
-            array(WORD.kind, [word(row.ocpp_version) for row in rows]),
-            array(WORD.kind, [word(row.action) for row in rows]),
-            array(TEXT.kind, [text(row.message_id) for row in rows]),
-            array(BYTEA.kind, [bytea(row.frame) for row in rows]),
-            array(BYTEA.kind, [bytea(row.answer) for row in rows]),
-            array(WORD.kind, [word(row.outcome) for row in rows]),
-        ),
-    )
+    columns = zip(*rows, strict=True)
+    return Call(_MESSAGES, [*map(_array, _MESSAGE_TYPES, columns)])
 
 
 def _events(rows: Sequence[tuple[str, int, bytes]]) -> Call:
-    word, int4, bytea = binary.word, binary.int4, binary.bytea
-    return Call(
-        _EVENTS,
-        (
-            array(WORD.kind, [word(session_id) for session_id, _, _ in rows]),
-            array(INT4.kind, [int4(n) for _, n, _ in rows]),
-            array(BYTEA.kind, [bytea(record) for _, _, record in rows]),
-        ),
-    )
+    columns = zip(*rows, strict=True)
+    return Call(_EVENTS, [*map(_array, _EVENT_TYPES, columns)])
+
+
+def _array(column_type: Type, values: Iterable[Any]) -> bytes:
+    return array(column_type.kind, [*map(column_type.encode, values)])
 
 
 # The state of sessions --------------------------------------------------------------------------

@@ -59,6 +59,18 @@ async def connect(
     return connection
 
 
+def is_quiet(connection: Connection) -> bool:
+    """Say whether a connection that asks nothing is as it was left.
+
+    Nobody speaks to such a session, unless it is to say that it ends: the server need not be asked.
+    """
+    if connection.closed:
+        return False
+    readable = select.poll()
+    readable.register(connection.fileno(), select.POLLIN)
+    return not readable.poll(0)
+
+
 def make_pool(
     url: str,
     *,
@@ -67,12 +79,10 @@ def make_pool(
     wait_s: float = 30.0,
     application_name: str = "chargera",
     limits: SessionLimits = DEFAULT_LIMITS,
-    is_busy: bool = False,
 ) -> Pool:
     """Return a pool that is not open yet: `async with` it, or await its `open` and `close`.
 
-    A connection that broke while it lay in the pool is replaced before it is lent; in a pool that
-    `is_busy`, unless it broke this very moment: the server is not asked each time. Taking one
+    A connection that broke while it lay in the pool is replaced before it is lent. Taking one
     waits at most `wait_s`, then raises PoolTimeout (`database_errors` makes that Unavailable).
 
     Raises: InvalidInput, when `url` is no connection string.
@@ -84,7 +94,7 @@ def make_pool(
         max_size=size_max,
         timeout=wait_s,
         configure=_configure,
-        check=_check_unless_quiet if is_busy else AsyncConnectionPool.check_connection,
+        check=AsyncConnectionPool.check_connection,
         name=application_name,
         open=False,
     )
@@ -133,18 +143,6 @@ def _parameters(url: str, application_name: str, limits: SessionLimits) -> dict[
         # Ours last: within `options` the later one wins.
         "options": f"{given.get('options', '')} -c timezone=UTC {options}".strip(),
     }
-
-
-async def _check_unless_quiet(connection: Connection) -> None:
-    """Raise if a connection broke while it lay in the pool.
-
-    Nobody speaks to a session that asks nothing, unless it is to say that it ends: only where
-    something has come is the server asked.
-    """
-    readable = select.poll()
-    readable.register(connection.fileno(), select.POLLIN)
-    if readable.poll(0):
-        await AsyncConnectionPool.check_connection(connection)
 
 
 async def _configure(connection: Connection) -> None:

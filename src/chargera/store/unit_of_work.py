@@ -4,9 +4,12 @@ Use cases collect rows and entries in it; `commit` writes them together. Leaving
 without `commit` rolls back.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
+
+from psycopg.pq import TransactionStatus
 
 from chargera.app.billing import BillingCase, BillingResult, SilentSession
 from chargera.app.numbering import Payable
@@ -22,7 +25,7 @@ from chargera.app.ports import (
 from chargera.store import channel, channel_writes, entries, lanes, pipeline
 from chargera.store.access import PostgresIdempotency, PostgresLogins
 from chargera.store.billing import BillingStore
-from chargera.store.connection import Connection, Pool, database_errors, make_pool
+from chargera.store.connection import Connection, connect, database_errors, is_quiet, make_pool
 from chargera.store.feed import PostgresFeed
 from chargera.store.id_tokens import PostgresIdTokens
 from chargera.store.log_reads import PostgresLogReads
@@ -34,6 +37,9 @@ from chargera.store.registry import PostgresCommands, PostgresStations
 from chargera.store.sessions import PostgresSessions
 from chargera.store.settlement import PostgresSettlement
 from chargera.store.tariffs import PostgresTariffs
+
+CHANNEL_NAME = "chargera-channel"
+"""By what the database knows the OCPP channel's session."""
 
 
 class UnitOfWork:
@@ -160,42 +166,57 @@ class Database:
     """Opens units of work on a pool of connections; the channel has one of its own."""
 
     def __init__(self, url: str, clock: Clock, entropy: Entropy) -> None:
-        """Prepare pools for the database at `url`; `open` connects."""
+        """Prepare for the database at `url`; `open` connects."""
         self.url = url
         self._clock = clock
         self._entropy = entropy
         self.pool = make_pool(url)
-        self._channel_pool = make_pool(
-            url, size_min=1, size_max=1, application_name="chargera-channel", is_busy=True
-        )
+        self._channel: Connection | None = None
+        self._channel_turn = asyncio.Lock()
 
     async def open(self) -> None:
         """Connect; raises Unavailable if the database does not answer."""
         with database_errors():
             await self.pool.open(wait=True)
-            await self._channel_pool.open(wait=True)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._channel_pool.close()
+        async with self._channel_turn:
+            if self._channel is not None:
+                await self._channel.close()
+                self._channel = None
         await self.pool.close()
 
-    def work(self) -> AbstractAsyncContextManager[UnitOfWork]:
-        """Open a unit of work; Unavailable if the database fails."""
-        return self._work(self.pool)
-
-    def channel_work(self) -> AbstractAsyncContextManager[UnitOfWork]:
-        """Open a unit of work for the OCPP channel, which never waits for another's."""
-        return self._work(self._channel_pool)
-
     @asynccontextmanager
-    async def _work(self, pool: Pool) -> AsyncIterator[UnitOfWork]:
+    async def work(self) -> AsyncIterator[UnitOfWork]:
+        """Open a unit of work; Unavailable if the database fails."""
         with database_errors():
-            async with pool.connection() as connection:
+            async with self.pool.connection() as connection:
                 try:
                     yield UnitOfWork(connection, self._clock, self._entropy)
                 finally:
                     await _roll_back(connection)
+
+    @asynccontextmanager
+    async def channel_work(self) -> AsyncIterator[UnitOfWork]:
+        """Open a unit of work for the OCPP channel, one at a time; Unavailable as above.
+
+        It never waits for those of others: it has a connection of its own, which is made when it
+        is needed and again when it has broken.
+        """
+        async with self._channel_turn:
+            with database_errors():
+                connection = self._channel
+                if connection is None or not is_quiet(connection):
+                    if connection is not None:
+                        await connection.close()
+                    connection = await connect(self.url, application_name=CHANNEL_NAME)
+                    self._channel = connection
+                try:
+                    yield UnitOfWork(connection, self._clock, self._entropy)
+                finally:
+                    if connection.info.transaction_status != TransactionStatus.IDLE:
+                        await _roll_back(connection)
 
 
 async def _roll_back(connection: Connection) -> None:

@@ -13,10 +13,9 @@ from chargera.app.ports import Changes, MessageRow, NewEntry
 from chargera.domain.errors import Unavailable
 from chargera.domain.station import OcppVersion
 from chargera.proofs.entry import EntryKind
-from chargera.store.unit_of_work import Database
+from chargera.store.unit_of_work import CHANNEL_NAME, Database
 
 NOW = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
-CHANNEL = "chargera-channel"
 
 
 class FixedClock:
@@ -59,7 +58,7 @@ def cut_channel(url: str) -> None:
         ended = connection.execute(
             "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity"
             " where application_name = %s and datname = current_database()",
-            [CHANNEL],
+            [CHANNEL_NAME],
         ).fetchone()
     assert ended == (1,)
 
@@ -149,6 +148,6 @@ def _waits_for_a_lock(url: str) -> bool:
         row = connection.execute(
             "select count(*) from pg_stat_activity where application_name = %s"
             " and datname = current_database() and wait_event_type = 'Lock'",
-            [CHANNEL],
+            [CHANNEL_NAME],
         ).fetchone()
     return row == (1,)

@@ -1,6 +1,7 @@
 """How a session's rows are put in order: the station's clock, its registers, its numbers."""
 
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -402,3 +403,32 @@ def test_assemble__anything__never_fails_and_energy_is_never_negative(
     metering = assemble(rows, numbered=numbered, time_zone="Europe/Amsterdam")
     assert metering.energy_wh is None or metering.energy_wh >= 0
     assert metering.suspect <= set(range(len(rows)))
+
+
+@st.composite
+def plain_sessions(draw: st.DrawFn) -> tuple[list[SessionEvent], bool]:
+    """A session as it should be: begin, values, end, in order, perhaps with standstills."""
+    numbered = draw(st.booleans())
+    count = draw(st.integers(2, 12))
+    steps = st.lists(st.integers(0, 3), min_size=count, max_size=count)
+    minutes = wh = 0
+    first_no = draw(st.integers(0, 5))
+    states = st.sampled_from([None, ChargingState.CHARGING, ChargingState.IDLE])
+    rows = []
+    for n, (pause, step) in enumerate(zip(draw(steps), draw(steps), strict=True)):
+        minutes, wh = minutes + pause, wh + step
+        kind = S if n == 0 else E if n == count - 1 else U
+        seq_no = first_no + n if numbered else None
+        rows.append(row(n, kind, minutes, wh, seq_no=seq_no, charging=draw(states)))
+    return rows, numbered
+
+
+@given(plain_sessions(), st.randoms())
+def test_assemble__a_session_as_it_should_be__is_what_any_order_of_its_rows_makes_of_it(
+    session: tuple[list[SessionEvent], bool], random: Random
+) -> None:
+    rows, numbered = session
+    shuffled = random.sample(rows, len(rows))
+    made = assemble(rows, numbered=numbered, time_zone="UTC")
+    assert assemble(shuffled, numbered=numbered, time_zone="UTC") == made
+    assert made.session is not None

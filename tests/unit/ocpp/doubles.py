@@ -272,9 +272,10 @@ class FakeTransport:
 class HeldGateway:
     """Keeps exchanges until the test finishes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, ticks: "Ticks") -> None:
         self.exchanges: list[Exchange] = []
         self.rows: list[MessageRow] = []
+        self._ticks = ticks
 
     def submit(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
@@ -285,7 +286,7 @@ class HeldGateway:
     def finish(self, answer: bytes | None = None) -> Exchange:
         exchange = self.exchanges.pop(0)
         exchange.answer = answer or exchange.answer
-        exchange.connection.finish(exchange)
+        exchange.connection.finish(exchange, self._ticks())
         return exchange
 
 

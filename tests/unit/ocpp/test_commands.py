@@ -26,8 +26,8 @@ class Rig:
     """A connected station that answers nothing by itself."""
 
     def __init__(self, *, booted: bool = True, limits: ChannelLimits = LIMITS) -> None:
-        self.gateway = HeldGateway()
         self.ticks = Ticks()
+        self.gateway = HeldGateway(self.ticks)
         self.counters = ChannelCounters()
         log = CappedLog(SilentLogger(), self.ticks)
         self.stations = ConnectedStations(log)

@@ -25,8 +25,8 @@ class Line:
     """A connection with its surroundings."""
 
     def __init__(self, dialect: Dialect = v16.DIALECT, limits: ChannelLimits = LIMITS) -> None:
-        self.gateway = HeldGateway()
         self.ticks = Ticks()
+        self.gateway = HeldGateway(self.ticks)
         self.counters = ChannelCounters()
         self.logger = SilentLogger()
         log = CappedLog(self.logger, self.ticks)

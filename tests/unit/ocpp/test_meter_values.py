@@ -250,7 +250,7 @@ def test_2_0_1__signed_meter_value_without_data__is_refused(
     ],
 )
 def test_scale__of_other_json__cannot_be_read(scale: Any, sampled: dict[str, Any]) -> None:
-    assert scale(sampled) is None
+    assert scale(sampled) == (None, 0)
 
 
 @pytest.mark.parametrize("data", [5, [], {}])

@@ -18,9 +18,12 @@ LIMITS = replace(ChannelLimits(), probe_timeout_s=0.05)
 
 class Rig:
     def __init__(self) -> None:
-        log = CappedLog(SilentLogger(), Ticks())
+        ticks = Ticks()
+        log = CappedLog(SilentLogger(), ticks)
         self.stations = ConnectedStations(log)
-        self.channel = Channel(HeldGateway(), FixedClock(), Ticks(), LIMITS, ChannelCounters(), log)
+        self.channel = Channel(
+            HeldGateway(ticks), FixedClock(), ticks, LIMITS, ChannelCounters(), log
+        )
 
     async def connect(self, station_id: str = "CP-1") -> tuple[Connection, FakeTransport]:
         epoch = await self.stations.claim(station_id)
