@@ -16,7 +16,7 @@ from chargera.app.ports import Clock
 from chargera.app.settlement import BatchRow, BatchStage, Settlement, SettlementDatabase
 from chargera.app.settlement_ports import ContractRefused, Contracts, NetworkTerms, Sender
 from chargera.domain.errors import Undetermined
-from chargera.proofs.chain_values import ZERO_ADDRESS, address_text, parse_hex
+from chargera.proofs.chain_values import ZERO_ADDRESS, address_text, parse_address, parse_hex
 from chargera.proofs.settlement import Batch, abi_attestation, abi_batch
 
 _log = logging.getLogger(__name__)
@@ -192,24 +192,9 @@ class Keeper:
 
     async def pay(self, passport_id: str, holder: str | None = None) -> list[Claim]:
         """Have every holder of a passport (or one) paid, and its host what is his in the hub."""
-        claims = []
-        token_id = int(passport_id, 16)
-        holders = await holders_of(self._contracts, passport_id)
-        for account in holders if holder is None else [holder]:
-            for asset in await self._contracts.read(SHARES, "assets"):
-                owed = await self._contracts.read(SHARES, "claimable", token_id, asset, account)
-                if owed < self._least_claim:
-                    continue
-                total = await self._contracts.read(SHARES, "totalNotified", token_id, asset)
-                sent = await self._sender.send(
-                    f"claim:{passport_id}:{asset}:{account}:{total}",
-                    SHARES,
-                    "claim",
-                    token_id,
-                    asset,
-                    account,
-                )
-                claims.append(Claim(passport_id, account, asset, owed, sent))
+        claims = await pay_holders(
+            self._contracts, self._sender, passport_id, holder, least=self._least_claim
+        )
         if holder is None:
             await self._withdraw(await self._accounts(passport_id))
         return claims
@@ -238,10 +223,49 @@ class Keeper:
 
     async def _paid_so_far(self, account: str, asset: str) -> int:
         """Return how often an account was paid: the purpose of the next payment differs."""
-        found = await self._contracts.events(
-            HUB, "Withdrawn", [bytes.fromhex(account[2:]), bytes.fromhex(asset[2:])]
-        )
+        found = await self._contracts.events(HUB, "Withdrawn", [_topic(account), _topic(asset)])
         return len(found)
+
+
+async def pay_holders(
+    contracts: Contracts,
+    sender: Sender,
+    passport_id: str,
+    holder: str | None = None,
+    *,
+    least: int = 1,
+) -> list[Claim]:
+    """Have the holders of a passport (or one) paid what they are owed, in every asset.
+
+    The contract pays nobody but the holder. What is below `least` stays owed.
+    """
+    claims = []
+    token_id = int(passport_id, 16)
+    holders = await holders_of(contracts, passport_id) if holder is None else [holder]
+    for account in holders:
+        for asset in await contracts.read(SHARES, "assets"):
+            owed = await contracts.read(SHARES, "claimable", token_id, asset, account)
+            if owed < least:
+                continue
+            paid = await contracts.events(
+                SHARES,
+                "Claimed",
+                [parse_hex(passport_id, 32, field="passport_id"), _topic(asset), _topic(account)],
+            )
+            sent = await sender.send(
+                f"claim:{passport_id}:{asset}:{account}:{len(paid)}",
+                SHARES,
+                "claim",
+                token_id,
+                asset,
+                account,
+            )
+            claims.append(Claim(passport_id, account, asset, owed, sent))
+    return claims
+
+
+def _topic(address: str) -> bytes:
+    return parse_address(address, field="address")
 
 
 async def holders_of(contracts: Contracts, passport_id: str) -> list[str]:

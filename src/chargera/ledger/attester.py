@@ -8,7 +8,6 @@ key, because what it loses its bond for is to sign two different things.
 
 import json
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -186,7 +185,6 @@ class Attester:
     trust: Trust
     contracts: Contracts
     memory: SignedMemory
-    now: Callable[[], float] = time.time
     _log: TileLog | None = None
     _policies: Sequence[PolicyVersion] = ()
 
@@ -246,9 +244,7 @@ class Attester:
             batch = parse_batch(question["batch"])
             evidence = self._batch_evidence(question, batch)
             place = await self.contracts.read(REGISTRY, "placeOf", self.key.address)
-            facts = await read_facts(
-                self.contracts, batch, max(place - 1, 0), int(self.now()), self._policies
-            )
+            facts = await read_facts(self.contracts, batch, max(place - 1, 0), self._policies)
         except (InvalidInput, KeyError, TypeError) as error:
             return self._send(question["digest"], None, None, f"form: {error}")
         self._policies = facts.policies

@@ -101,13 +101,11 @@ async def read_facts(
     contracts: Contracts,
     batch: Batch,
     attester: int,
-    now: int,
     known: Sequence[PolicyVersion] = (),
 ) -> ChainFacts:
     """Return what the chain says now of all that a batch rests on.
 
-    `attester`: the registry index of who asks; `now` in Unix seconds; `known`: policy versions
-    that were read before.
+    `attester`: the registry index of who asks; `known`: policy versions that were read before.
     """
     operator = operator_word(batch.operator_id)
     escrows = {}
@@ -127,7 +125,7 @@ async def read_facts(
         chain_id=contracts.chain_id,
         hub=parse_address(contracts.address(HUB), field="hub"),
         c4e=parse_address(contracts.address("C4EToken"), field="c4e"),
-        now=now,
+        now=await contracts.read("C4EToken", "clock"),
         policies=await read_policies(contracts, known),
         passports={p: await read_passport(contracts, p) for p in batch.passports},
         escrows=escrows,

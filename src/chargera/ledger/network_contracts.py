@@ -6,18 +6,21 @@ of a chain and nothing else.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-from chargera.app.chain_ports import GAS_LIMIT, BadTransaction, Chain, LogFilter, Reverted
+from chargera.app.chain_ports import BadTransaction, Chain, LogFilter, Reverted
 from chargera.app.ports import Clock
 from chargera.app.settlement_ports import ContractRefused, SendStore, StoredSend
-from chargera.domain.errors import NotFound, Unavailable
+from chargera.domain.errors import InvalidInput, NotFound, Unavailable
 from chargera.ledger.abi import Event, interface, read_revert
 from chargera.ledger.chain_key import ChainKey
+from chargera.ledger.evm.rpc_backend import RpcChain
 from chargera.ledger.evm.transaction import sign
-from chargera.proofs.chain_values import hex_text, parse_address, parse_hex
+from chargera.proofs.chain_values import address_text, hex_text, parse_address, parse_hex
 from chargera.proofs.keccak import keccak256
+from chargera.proofs.trust import TrustedChain
 
 LAST_BLOCK = 2**62
 LOGS_MAX = 100_000
@@ -194,7 +197,7 @@ async def signed(
         nonce=nonce,
         to=contracts.place(contract),
         data=data,
-        gas_limit=GAS_LIMIT,
+        gas_limit=chain.gas_limit,
     )
 
 
@@ -207,6 +210,25 @@ async def _outcome(chain: Chain, transaction_hash: bytes, contract: str) -> None
         )
     if not receipt.succeeded:
         raise refusal(receipt.output, contract)
+
+
+@asynccontextmanager
+async def trusted_contracts(
+    trusted: TrustedChain, rpc: str | None = None
+) -> AsyncIterator[ChainContracts]:
+    """Give the contracts that a trust file names, over its RPC address or another one.
+
+    Raises Unavailable if nobody answers there, InvalidInput if it is another chain.
+    """
+    async with RpcChain.connected(rpc or trusted.rpc) as chain:
+        if chain.chain_id != trusted.chain_id:
+            raise InvalidInput(
+                f"there is the chain {chain.chain_id}, not {trusted.chain_id}",
+                field="rpc",
+                remedy="give the address of the chain that the trust file names",
+            )
+        texts = {name: address_text(address) for name, address in trusted.contracts.items()}
+        yield ChainContracts(chain, texts)
 
 
 def refusal(data: bytes, contract: str) -> ContractRefused:

@@ -1,0 +1,120 @@
+"""`chargera settlement`: close, list, show, settle, claim; the last two without any server."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from chargera.cli.chain_access import KeyFile, Rpc, TrustFile, load_key, on_chain
+from chargera.cli.client import Server
+from chargera.cli.files import read_bytes
+from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, noun
+from chargera.cli.output import show, table
+from chargera.domain.errors import Unreadable
+
+if TYPE_CHECKING:
+    from chargera.ledger.network_contracts import ChainContracts
+
+app = noun("settlement", "Batches of bills: close, list, show, settle, claim.")
+
+COLUMNS = ["batch", "asset", "state", "window_ends_at", "sessions", "skipped", "transaction_hash"]
+CLOSE_TIMEOUT_S = 180.0
+
+
+@app.command()
+def close(data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
+    """Anchor, put what waits into batches, and have them attested and proposed."""
+    rows = Server(data_dir).post("/settlement/close", {}, timeout_s=CLOSE_TIMEOUT_S)
+    show(rows, as_json, table(rows, COLUMNS))
+
+
+@app.command("list")
+def list_(
+    every: Annotated[
+        bool, typer.Option("--all", help="Also batches that are not signed, or were dropped.")
+    ] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """List batches, newest first."""
+    rows = Server(data_dir).get("/settlement/batches", all=every or None)
+    show(rows, as_json, table(rows, COLUMNS))
+
+
+@app.command("show")
+def show_(
+    batch: Annotated[str, typer.Argument(metavar="BATCH", help="Its digest.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Show a batch: leaves, attesters, window, transactions."""
+    show(Server(data_dir).get(f"/settlement/batches/{quote(batch, safe='')}"), as_json)
+
+
+@app.command()
+def settle(
+    batch: Annotated[
+        Path | None, typer.Option("--batch", help="Batch file, as /settlement/DIGEST.json.")
+    ] = None,
+    rpc: Rpc = None,
+    trust: TrustFile = None,
+    key: KeyFile = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Settle what may be settled now; with --rpc a batch file's, by anybody's key."""
+    if rpc is None:
+        rows = Server(data_dir).post("/settlement/settle", {}, timeout_s=CLOSE_TIMEOUT_S)
+        show(rows, as_json, table(rows, COLUMNS))
+        return
+    if batch is None:
+        raise Unreadable("--rpc needs --batch", field="batch", remedy="give the batch file")
+    document = on_chain(rpc, trust, lambda contracts: _settle(contracts, batch, key))
+    show(document, as_json)
+
+
+async def _settle(contracts: "ChainContracts", file: Path, key: Path | None) -> dict[str, Any]:
+    """Propose a batch if nobody has, settle it if its window is over."""
+    from chargera.ledger.finishing import finish
+    from chargera.ledger.network_contracts import DirectSender
+    from chargera.proofs.batch_file import BATCH_FILE_BYTES_MAX, decode_batch_file
+
+    batch_file = decode_batch_file(read_bytes(file, BATCH_FILE_BYTES_MAX))
+    sender = DirectSender(contracts, load_key(key))
+    return asdict(await finish(contracts, sender, batch_file))
+
+
+@app.command()
+def claim(
+    passport: Annotated[str, typer.Option("--passport", help="Passport id.")],
+    holder: Annotated[
+        str | None, typer.Option("--holder", help="One holder; else all of them.")
+    ] = None,
+    rpc: Rpc = None,
+    trust: TrustFile = None,
+    key: KeyFile = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Have holders of a passport paid; whoever asks, only a holder gets anything."""
+    if rpc is None:
+        body = {"passport_id": passport, "holder": holder}
+        claims = Server(data_dir).post("/settlement/claim", body, timeout_s=CLOSE_TIMEOUT_S)
+    else:
+        claims = on_chain(rpc, trust, lambda contracts: _claim(contracts, passport, holder, key))
+    columns = ["holder", "asset", "amount_minor", "transaction_hash"]
+    show({"claims": claims}, as_json, table(claims, columns))
+
+
+async def _claim(
+    contracts: "ChainContracts", passport: str, holder: str | None, key: Path | None
+) -> list[dict[str, Any]]:
+    from chargera.app.keeper import pay_holders
+    from chargera.app.settlement_views import claim_view
+    from chargera.ledger.network_contracts import DirectSender
+
+    sender = DirectSender(contracts, load_key(key))
+    claims = await pay_holders(contracts, sender, passport, holder)
+    return [asdict(claim_view(claim)) for claim in claims]
