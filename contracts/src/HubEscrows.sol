@@ -5,22 +5,18 @@ import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC2
 import {IERC3009} from "@openzeppelin/contracts/interfaces/draft-IERC3009.sol";
 
 import {ISettlementHub} from "./interfaces/ISettlementHub.sol";
-import {HubLedger} from "./HubLedger.sol";
+import {HubState} from "./HubState.sol";
 import {OperatorId, PolicyParameters} from "./Types.sol";
 
 /// @title HubEscrows: a payer's money for one session of one operator.
 /// @dev An escrow is opened once for ever: its slot keeps `openedAt` when it closes, so that no
 /// signature opens it again and no second bill draws on its session.
-abstract contract HubEscrows is HubLedger {
+abstract contract HubEscrows is ISettlementHub, HubState {
     bytes32 private constant OPEN_TYPEHASH = keccak256(
         "Open(bytes8 operatorId,bytes16 sessionKey,address asset,uint64 max,uint64 deadline)"
     );
     bytes32 private constant LOWER_TYPEHASH =
         keccak256("Lower(bytes32 escrowId,uint64 max,uint64 deadline)");
-
-    mapping(bytes32 escrowId => Escrow) internal _escrows;
-    /// @dev The policy's assets by their index, as they came to be used.
-    mapping(uint8 assetIndex => address) private _assets;
 
     /// @inheritdoc ISettlementHub
     function open(
@@ -135,11 +131,11 @@ abstract contract HubEscrows is HubLedger {
 
     /// @inheritdoc ISettlementHub
     function escrowIdOf(address payer, OperatorId operatorId, bytes16 sessionKey)
-        public
+        external
         pure
         returns (bytes32)
     {
-        return keccak256(abi.encode(payer, operatorId, sessionKey));
+        return _escrowIdOf(payer, operatorId, sessionKey);
     }
 
     /// @inheritdoc ISettlementHub
@@ -162,7 +158,7 @@ abstract contract HubEscrows is HubLedger {
         // Not only listed once: the version in force says when this escrow can be asked back.
         uint32 version = POLICY.versionAt(uint40(block.timestamp));
         if (POLICY.assetOf(version, asset).asset != asset) revert AssetNotListed(asset);
-        escrowId = escrowIdOf(payer, operatorId, sessionKey);
+        escrowId = _escrowIdOf(payer, operatorId, sessionKey);
         if (_escrows[escrowId].openedAt != 0) revert EscrowExists(escrowId);
         _escrows[escrowId] = Escrow(assetIndex, max, uint40(block.timestamp), 0);
         if (_assets[assetIndex] == address(0)) _assets[assetIndex] = asset;
@@ -185,23 +181,14 @@ abstract contract HubEscrows is HubLedger {
         );
     }
 
-    /// @dev What stays says that it was opened, and whether its payer asked it back.
-    function _close(bytes32 escrowId, Escrow memory escrow) internal {
-        _escrows[escrowId] = Escrow(0, 0, escrow.openedAt, escrow.askedAt);
-    }
-
     function _openEscrow(address payer, OperatorId operatorId, bytes16 sessionKey)
         private
         view
         returns (bytes32 escrowId, Escrow memory escrow)
     {
-        escrowId = escrowIdOf(payer, operatorId, sessionKey);
+        escrowId = _escrowIdOf(payer, operatorId, sessionKey);
         escrow = _escrows[escrowId];
         if (escrow.assetIndex == 0) revert NoEscrow(escrowId);
     }
 
-    /// @dev The parameters in force at a time that is not in the future: they cannot change.
-    function _termsAt(uint40 time) internal view returns (PolicyParameters memory terms) {
-        (, terms) = POLICY.parametersOf(POLICY.versionAt(time));
-    }
 }

@@ -3,12 +3,8 @@ pragma solidity 0.8.37;
 
 import {Attestation, Batch, OperatorId} from "../Types.sol";
 
-/// @title SettlementHub: bills become payments, with nobody in the middle.
-/// @notice Money that the hub holds is a payer's escrow, a gateway's balance, a host's prepaid
-/// C4E, somebody's to withdraw, or aside for a dispute; there is no other. No signature but the
-/// payer's (or his gateway's) moves his money; attesters say what happened, under bond.
-/// EIP-712 domain: name `ChargEra Settlement`, version `1`.
-interface ISettlementHub {
+/// @title ISettlementTypes: what SettlementHub stores, says and refuses.
+interface ISettlementTypes {
     enum State {
         None,
         Pending, // proposed; the window runs or is over
@@ -105,9 +101,18 @@ interface ISettlementHub {
     error NotGovernor(address caller);
     /// @dev A token that takes a fee: the balance after is not what it should be.
     error NotReceived(address asset, uint256 expected, uint256 balance);
+    /// @dev Its signers were slashed: it can only be killed.
+    error WithoutQuorum(bytes32 digest);
     /// @dev `settle` would skip this leaf: there is nothing to set aside.
     error NotPayable(uint256 leaf);
+}
 
+/// @title SettlementHub: bills become payments, with nobody in the middle.
+/// @notice Money that the hub holds is a payer's escrow, a gateway's balance, a host's prepaid
+/// C4E, somebody's to withdraw, or aside for a dispute; there is no other. No signature but the
+/// payer's (or his gateway's) moves his money; attesters say what happened, under bond.
+/// EIP-712 domain: name `ChargEra Settlement`, version `1`.
+interface ISettlementHub is ISettlementTypes {
     // The payer ---------------------------------------------------------------------------------
 
     /// @notice Open an escrow that the payer signed: `Open(bytes8 operatorId,bytes16 sessionKey,
