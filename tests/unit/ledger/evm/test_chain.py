@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -32,29 +32,9 @@ from tests.evm_contracts import (
     init_code,
     word,
 )
+from tests.unit.ledger.evm.nodes import NOW, Counting, HandClock
 
-NOW = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
 KEY = ChainKey(b"\x07" * 32)
-
-
-class HandClock:
-    """A time that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.time = NOW
-
-    def now(self) -> datetime:
-        return self.time
-
-
-class Counting:
-    """No randomness at all."""
-
-    def bytes(self, count: int) -> bytes:
-        return bytes(range(1, count + 1))
-
-    def session_id(self, now: datetime) -> str:
-        raise AssertionError("nobody asks")
 
 
 class Node:
