@@ -91,8 +91,7 @@ contract ChargerPassportTest is ChargerPassportFixture {
         IChargerPassport.RegistrationRequest memory asked = request();
         bytes32 tokenId = register(asked);
         asked.nonce = keccak256("another nonce");
-        bytes memory reason =
-            abi.encodeWithSelector(IChargerPassport.SerialInUse.selector, tokenId);
+        bytes memory reason = abi.encodeWithSelector(IChargerPassport.SerialInUse.selector, tokenId);
         expectRefused(asked, reason);
         skip(CONTEST_PERIOD);
         passport.confirm(tokenId);
@@ -125,8 +124,7 @@ contract ChargerPassportTest is ChargerPassportFixture {
         IChargerPassport.RegistrationRequest memory asked = request();
         asked.commissionBps = 8001;
         expectRefused(
-            asked,
-            abi.encodeWithSelector(IChargerPassport.CommissionTooHigh.selector, 8001, 8000)
+            asked, abi.encodeWithSelector(IChargerPassport.CommissionTooHigh.selector, 8001, 8000)
         );
         asked = request();
         asked.operatorId = OperatorId.wrap(0);
@@ -195,8 +193,7 @@ contract ChargerPassportTest is ChargerPassportFixture {
     function test_register_bindsEveryFactToTheQuorum() public {
         IChargerPassport.RegistrationRequest memory asked = request();
         (Attestation memory attestation, bytes memory consent) = signed(asked);
-        bytes memory reason =
-            abi.encodeWithSelector(IAttesterRegistry.WrongSignature.selector, 0);
+        bytes memory reason = abi.encodeWithSelector(IAttesterRegistry.WrongSignature.selector, 0);
         for (uint256 i = 0; i < 8; ++i) {
             IChargerPassport.RegistrationRequest memory forged = request();
             if (i == 0) forged.latE7 += 1;
@@ -308,9 +305,7 @@ contract ChargerPassportTest is ChargerPassportFixture {
         bytes32 tokenId = register(request());
         bytes32 late = register(request("LATE"));
         contest(tokenId);
-        vm.expectRevert(
-            abi.encodeWithSelector(IChargerPassport.AlreadyContested.selector, tokenId)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IChargerPassport.AlreadyContested.selector, tokenId));
         passport.contest(tokenId, 0);
         skip(CONTEST_PERIOD);
         vm.expectRevert(
@@ -362,9 +357,7 @@ contract ChargerPassportTest is ChargerPassportFixture {
             )
         );
         passport.confirm(tokenId);
-        vm.expectRevert(
-            abi.encodeWithSelector(IChargerPassport.AlreadyContested.selector, tokenId)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IChargerPassport.AlreadyContested.selector, tokenId));
         passport.contest(tokenId, 0);
         vm.prank(GOVERNOR);
         vm.expectRevert(abi.encodeWithSelector(IChargerPassport.NotContested.selector, tokenId));

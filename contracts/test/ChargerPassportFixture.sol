@@ -79,10 +79,9 @@ abstract contract ChargerPassportFixture is Deployment {
     }
 
     /// @dev As `register`, which must fail with `reason`.
-    function expectRefused(
-        IChargerPassport.RegistrationRequest memory asked,
-        bytes memory reason
-    ) internal {
+    function expectRefused(IChargerPassport.RegistrationRequest memory asked, bytes memory reason)
+        internal
+    {
         (Attestation memory attestation, bytes memory consent) = signed(asked);
         vm.expectRevert(reason);
         passport.register(asked, attestation, consent);
@@ -115,9 +114,7 @@ abstract contract ChargerPassportFixture is Deployment {
         internal
     {
         bytes32 digest = passport.custodyDigest(tokenId, kind, RECORD, LOG_INDEX, value);
-        passport.record(
-            tokenId, kind, RECORD, LOG_INDEX, value, attest(digest), sign(key, digest)
-        );
+        passport.record(tokenId, kind, RECORD, LOG_INDEX, value, attest(digest), sign(key, digest));
     }
 
     function expectRecordRefused(

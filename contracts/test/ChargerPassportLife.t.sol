@@ -11,13 +11,13 @@ import {vm} from "./Vm.sol";
 contract ChargerPassportLifeTest is ChargerPassportFixture {
     IChargerPassport.CustodyKind private constant OWNER = IChargerPassport.CustodyKind.Owner;
     IChargerPassport.CustodyKind private constant OPERATOR_KIND =
-        IChargerPassport.CustodyKind.Operator;
+    IChargerPassport.CustodyKind.Operator;
     IChargerPassport.CustodyKind private constant METER = IChargerPassport.CustodyKind.Meter;
     IChargerPassport.CustodyKind private constant FIRMWARE = IChargerPassport.CustodyKind.Firmware;
     IChargerPassport.CustodyKind private constant LOCATION = IChargerPassport.CustodyKind.Location;
     IChargerPassport.CustodyKind private constant REPAIR = IChargerPassport.CustodyKind.Repair;
     IChargerPassport.CustodyKind private constant RETIREMENT =
-        IChargerPassport.CustodyKind.Retirement;
+    IChargerPassport.CustodyKind.Retirement;
 
     bytes32 private tokenId;
 
@@ -69,9 +69,7 @@ contract ChargerPassportLifeTest is ChargerPassportFixture {
         );
         attestation = attest(digest, 3);
         vm.expectRevert(abi.encodeWithSelector(IAttesterRegistry.NoQuorum.selector, 2, 3));
-        passport.record(
-            tokenId, REPAIR, RECORD, LOG_INDEX, 0, attestation, sign(HOST_KEY, digest)
-        );
+        passport.record(tokenId, REPAIR, RECORD, LOG_INDEX, 0, attestation, sign(HOST_KEY, digest));
     }
 
     function test_record_isForMintedOnesOnly() public {

@@ -186,11 +186,7 @@ contract ChargerPassportVotesTest is ChargerPassportFixture {
         vm.warp(now_);
     }
 
-    function delegation(address verifyingContract, uint256 chainId)
-        private
-        view
-        returns (bytes32)
-    {
+    function delegation(address verifyingContract, uint256 chainId) private view returns (bytes32) {
         bytes32 domain = keccak256(
             abi.encode(
                 keccak256(
