@@ -5,6 +5,7 @@ and words a run touches is noted as it writes; what became of them is read at it
 everything is taken back.
 """
 
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +92,9 @@ class PyEvmEngine:
         state.noted_words.clear()
         before = state.snapshot()
         try:
-            return self._run(message)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of SELFDESTRUCT: not ours
+                return self._run(message)
         finally:
             state.revert(before)
 
