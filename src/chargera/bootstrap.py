@@ -55,6 +55,7 @@ from chargera.proofs.entry import EntryKind
 from chargera.proofs.ocpi import encode_json
 from chargera.proofs.trust import Trust, TrustedTopic, parse_trust, trust_document
 from chargera.settings import Settings
+from chargera.settling import Settling, SettlingParts
 from chargera.store import durability, migrate
 from chargera.store.anchors import PostgresAnchorStore
 from chargera.store.cdr_export import CdrExportStore
@@ -78,6 +79,7 @@ TICK_S = 0.25
 """Wall time between two looks at what is due; the network's clock decides what is."""
 BILL_POLL_S = 0.5
 SILENCE_POLL_S = 60.0
+SETTLEMENT_POLL_S = 0.5
 PAGE_SAMPLE_S = 2.0
 CERTIFICATE_POLL_S = 5.0
 CLOCK_SAVE_S = 1.0
@@ -161,6 +163,7 @@ class Server:
         await self._open_log()
         await self._open_chain()
         await self._open_anchoring()
+        await self._open_settlement()
         await self._open_channel()
         for name, step, pause_s in (
             ("ticks", self._tick, TICK_S),
@@ -171,6 +174,7 @@ class Server:
             await self._stack.enter_async_context(self.loops.running(name, step, pause_s))
         await self._open_http()
         self._write_serve_file()
+        await self._run_settlement()
 
     async def _open_postgres(self) -> str:
         url = self.settings.database.url
@@ -289,6 +293,39 @@ class Server:
 
         self._stack.push_async_callback(stop)
 
+    async def _open_settlement(self) -> None:
+        """Open the contracts, before the first bill needs their policy."""
+        self.settling: Settling | None = None
+        if not self.settings.settlement.enabled:
+            return
+        info = await self.topic.info()
+        self.settling = await Settling.open(
+            SettlingParts(
+                data_dir=self.options.data_dir,
+                settings=self.settings.settlement,
+                operator_id=self.settings.operator.id,
+                database=self.database,
+                clock=self.clock,
+                entropy=self.entropy,
+                chain=self.chain,
+                topic_id=info.topic_id,
+                log_vkey=self.signer.vkeys[0],
+                anchor_now=self.anchor_now,
+                prove=self._prove,
+            )
+        )
+
+    async def _run_settlement(self) -> None:
+        """Start the keeper and the attesters, once they can be asked over HTTP."""
+        settling = self.settling
+        if settling is None:
+            return
+        if self.settings.settlement.attesters:
+            trust = await self.trust_document()
+            await self._stack.enter_async_context(settling.attesters(self.http_url, trust))
+        keeping = self.loops.running("settlement", settling.turn, SETTLEMENT_POLL_S)
+        await self._stack.enter_async_context(keeping)
+
     async def _open_channel(self) -> None:
         channel = self.settings.channel
         limiter = GuessLimiter(
@@ -309,7 +346,8 @@ class Server:
             self.entropy,
             ChargingPolicy(heartbeat_interval_s=channel.heartbeat_interval_s),
         )
-        self.billing = Billing(self.clock, self.entropy, self.settings.operator.id)
+        terms = self.settling.terms if self.settling else None
+        self.billing = Billing(self.clock, self.entropy, self.settings.operator.id, terms)
         tls = self._tls()
         self.ocpp = OcppServer(
             self.access,
@@ -422,6 +460,8 @@ class Server:
         now = self.clock.advance(seconds)
         self._save_clock()
         await self._tick(settle=True)
+        if self.settling is not None:
+            await self.settling.quiet()
         return now
 
     async def anchor_now(self) -> int:
@@ -468,13 +508,15 @@ class Server:
 
     async def trust_document(self) -> dict[str, Any]:
         """Return this network's trust file."""
-        info = await self.topic.info()
+        info, settling = await self.topic.info(), self.settling
         return trust_document(
             network=self.settings.ledger.network,
             operator_id=self.settings.operator.id,
             origin=self.settings.log_origin,
             vkeys=list(self.signer.vkeys),
             topics=[TrustedTopic(info.topic_id, info.payer_account_id, 0)],
+            chain=None if settling is None else settling.trusted_chain(f"{self.http_url}/rpc"),
+            attesters=None if settling is None else settling.trusted_attesters(),
         )
 
     async def trust(self) -> Trust:
@@ -544,6 +586,7 @@ class Server:
             ),
             readiness=self.readiness,
             metrics=telemetry.Metrics(self._metrics()).render,
+            batch_file=None if self.settling is None else self.settling.batch_file,
         )
 
     def _api_services(self) -> Services:
@@ -566,6 +609,7 @@ class Server:
             backup=lambda: archive(self.database, self.options.data_dir),
             settings=lambda: configuration.shown(self.settings),
             version=__version__,
+            settlement=None if self.settling is None else self.settling.services(self._control()),
         )
 
     def _page_services(self) -> PageServices:

@@ -67,6 +67,30 @@ class ChainSettings(_Section):
     )
 
 
+class SettlementSettings(_Section):
+    """Passports, batches and payouts on chain."""
+
+    enabled: bool = Field(default=False, description="settle bills on chain")
+    attesters: bool = Field(
+        default=True, description="run three attesters as processes of this server"
+    )
+    window_s: int = Field(
+        default=86_400, ge=1, le=2_592_000, description="how long a batch may be challenged"
+    )
+    contest_period_s: int = Field(
+        default=259_200, ge=1, le=2_592_000, description="how long a registration may be contested"
+    )
+    batch_sessions: int = Field(
+        default=48, ge=1, le=48, description="bills after which a batch is formed"
+    )
+    batch_interval_s: int = Field(
+        default=3_600, ge=1, le=2_592_000, description="longest time that a bill waits for a batch"
+    )
+    least_claim: int = Field(
+        default=1, ge=1, description="least amount that is paid out unasked, minor units"
+    )
+
+
 class LogSettings(_Section):
     """The event log."""
 
@@ -121,6 +145,7 @@ class Settings(_Section):
     operator: OperatorSettings = OperatorSettings()
     ledger: LedgerSettings = LedgerSettings()
     chain: ChainSettings = ChainSettings()
+    settlement: SettlementSettings = SettlementSettings()
     log: LogSettings = LogSettings()
     channel: ChannelSettings = ChannelSettings()
     http: HttpSettings = HttpSettings()

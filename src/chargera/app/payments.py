@@ -5,6 +5,7 @@ one session (`Open`), and the token's allowance for it (permit). Whoever sends t
 is of no importance; here the server does. The session starts with an identifier of its own.
 """
 
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -145,13 +146,18 @@ class Payments:
         contracts: Contracts,
         relay: Sender,
         clock: Clock,
+        give: Callable[[str, str, str, int], Awaitable[None]] | None = None,
     ) -> None:
-        """Send what payers signed from the account of `relay`."""
+        """Send what payers signed from the account of `relay`.
+
+        `give` hands out simulated money: purpose, asset, account and what it must hold.
+        """
         self._database = database
         self._terms = terms
         self._contracts = contracts
         self._relay = relay
         self._clock = clock
+        self._give = give
 
     async def open_terms(self, payer: str, asset: str) -> OpenTerms:
         """Return what a payer signs for. Raises InvalidInput for an asset that is not listed."""
@@ -195,6 +201,8 @@ class Payments:
         payer = parse_address(wanted.payer, field="payer")
         key = parse_hex(wanted.session_key, SESSION_KEY_BYTES, field="session_key")
         escrow = escrow_id(payer, self._terms.operator_id, key)
+        if self._give is not None:
+            await self._give(hex_text(escrow), wanted.asset, wanted.payer, wanted.maximum)
         permit = parse_hex(wanted.permit_signature, SIGNATURE_BYTES, field="permit_signature")
         sent = await self._relay.send(
             f"open:{hex_text(escrow)}",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,13 +29,34 @@ def attest(
         Path, typer.Option("--trust", help="deployment.json from a place that you trust.")
     ],
     once: Annotated[bool, typer.Option("--once", help="Answer what waits now, and end.")] = False,
+    while_stdin_lasts: Annotated[
+        bool, typer.Option("--while-stdin-lasts", hidden=True, help="End when stdin ends.")
+    ] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Check what waits for a signature; sign it or refuse it. One JSON line a decision."""
     from chargera.cli.serve import until_stopped
 
-    asyncio.run(until_stopped(lambda stop: _attest(feed, credential, key, trust, once, stop)))
+    async def run(stop: asyncio.Event) -> None:
+        watch = asyncio.ensure_future(_stop_with_stdin(stop)) if while_stdin_lasts else None
+        try:
+            await _attest(feed, credential, key, trust, once, stop)
+        finally:
+            if watch is not None:
+                watch.cancel()
+
+    asyncio.run(until_stopped(run))
+
+
+async def _stop_with_stdin(stop: asyncio.Event) -> None:
+    """Stop when whoever started us is gone, however he went."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(1):
+        pass
+    stop.set()
 
 
 async def _attest(

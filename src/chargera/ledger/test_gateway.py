@@ -43,3 +43,11 @@ class TestGateway:
             await self._account.send(f"{purpose}:approve", "TestEuro", "approve", hub, total)
             await self._account.send(purpose, "SettlementHub", "depositGateway", asset, total)
         return hex_text(self._key.sign(parse_hex(digest, 32, field="digest")))
+
+    async def give(self, purpose: str, asset: str, account: str, amount: int) -> None:
+        """See that an account holds so many simulated euros; other assets are not given out."""
+        if asset != self._contracts.address("TestEuro"):
+            return
+        held = await self._contracts.read("TestEuro", "balanceOf", account)
+        if held < amount:
+            await self._faucet.send(f"give:{purpose}", "TestEuro", "faucet", account, amount - held)

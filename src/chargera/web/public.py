@@ -44,6 +44,8 @@ class PublicServices:
     topic_views: TopicViews
     readiness: Callable[[], Awaitable[tuple[bool, Mapping[str, str]]]]
     metrics: Callable[[], bytes]
+    batch_file: Callable[[str], Awaitable[bytes]] | None = None
+    """Digest to its batch file; NotFound for any other. None: nothing is settled on chain."""
 
 
 def public_routes(services: PublicServices) -> list[Route]:
@@ -55,6 +57,7 @@ def public_routes(services: PublicServices) -> list[Route]:
         Route("/log/vkey", public.vkey),
         Route("/log/tile/{path:path}", public.tile),
         Route("/deployment.json", public.deployment),
+        Route("/settlement/{digest}.json", public.batch_file),
         Route(f"{topics}/messages/{{timestamp}}", public.message_at),
         Route(f"{topics}/{{topic_id}}/messages", public.messages),
         Route(f"{topics}/{{topic_id}}/messages/{{sequence_number}}", public.message),
@@ -93,6 +96,18 @@ class _Public:
     async def deployment(self, request: Request) -> Response:
         """The trust file. Whoever verifies should have it from a place that he trusts."""
         return _json(await self._services.trust())
+
+    async def batch_file(self, request: Request) -> Response:
+        """A signed batch: whoever holds it can bring it to its end without the operator."""
+        digest, read = request.path_params["digest"], self._services.batch_file
+        try:
+            if read is None:
+                raise NotFound("this network settles nothing on chain")
+            content = await read(digest)
+        except NotFound as error:
+            return _text(f"{error.message}\n", 404)
+        headers = {"Cache-Control": NOT_KEPT, "Access-Control-Allow-Origin": "*"}
+        return Response(content, media_type="application/json", headers=headers)
 
     async def topic(self, request: Request) -> Response:
         """The topic."""

@@ -1,0 +1,442 @@
+"""The wiring of settlement: contracts, keys, the keeper and its attesters, of one server.
+
+Keys lie in `D/keys` (one file each), those of the attesters in `D/attester-N`. On the embedded
+network all of them are one operator's, and are called so; another attester needs nothing of this
+but his own folder.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from chargera.app import logins
+from chargera.app.clock import NetworkClock
+from chargera.app.commands import CommandRequest, StationControl
+from chargera.app.keeper import Keeper
+from chargera.app.passports import Registrations
+from chargera.app.payments import OpenedSession, OpenRequest, Payments
+from chargera.app.permissions import Action, Caller, Role
+from chargera.app.ports import Entropy
+from chargera.app.settlement import BatchPolicy, BatchStage, Settlement
+from chargera.app.settlement_ports import NetworkTerms
+from chargera.app.settlement_views import BatchView, ClaimView, batch_view, claim_view
+from chargera.domain.errors import ChargEraError, NotFound
+from chargera.ledger.chain_key import ChainKey
+from chargera.ledger.chain_reads import read_policies
+from chargera.ledger.evm.chain import EmbeddedChain
+from chargera.ledger.evm.deployment import (
+    C4E,
+    DEFAULT_POLICY,
+    AttesterGenesis,
+    DeploymentParameters,
+    Grant,
+    OperatorGenesis,
+    execute,
+    make_plan,
+)
+from chargera.ledger.network_contracts import ChainContracts, StoredSender
+from chargera.ledger.test_gateway import TestGateway
+from chargera.proofs.batch_file import (
+    AttesterSignature,
+    BatchFile,
+    encode_batch_file,
+    parse_batch,
+)
+from chargera.proofs.chain_values import (
+    address_text,
+    parse_address,
+    parse_hex,
+    topic_address,
+)
+from chargera.proofs.note import VerifierKey
+from chargera.proofs.tlog_proof import parse_tlog_proof
+from chargera.proofs.trust import TrustedAttester, TrustedChain
+from chargera.settings import SettlementSettings
+from chargera.store.sends import PostgresSends
+from chargera.store.unit_of_work import Database, UnitOfWork
+from chargera.web.api.context import SettlementServices
+
+ATTESTERS = 4
+ATTESTERS_RUN = 3
+"""Of the four that are admitted at the beginning, `serve` runs three; the fourth is for others."""
+
+DEMONSTRATION_C4E = 100_000 * C4E
+QUIET_S = 60.0
+"""Real time that whoever closes or advances waits for attesters at most."""
+POLL_S = 0.1
+STOP_S = 3.0
+
+THIS_SERVER = Caller(None, "this server", Role.OPERATOR)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one installation."""
+
+    deployer: ChainKey
+    bootstrap: ChainKey
+    operator: ChainKey
+    keeper: ChainKey
+    gateway: ChainKey
+    host: ChainKey
+    """Of hosts who left it to this server; on the embedded network only."""
+    wallet: ChainKey
+    """A driver's, with C4E for demonstrations."""
+    attesters: tuple[ChainKey, ...]
+
+    @classmethod
+    def open(cls, folder: Path, entropy: Entropy) -> "Keys":
+        """Read them, made at the first start."""
+        names = ("deployer", "bootstrap", "operator", "keeper", "gateway", "host", "wallet")
+        made = {name: ChainKey.open(folder / "keys" / name, entropy.bytes) for name in names}
+        attesters = tuple(
+            ChainKey.open(attester_folder(folder, number) / "key", entropy.bytes)
+            for number in range(1, ATTESTERS + 1)
+        )
+        return cls(attesters=attesters, **made)
+
+
+def attester_folder(data_dir: Path, number: int) -> Path:
+    """Return the folder of an attester, from 1."""
+    return data_dir / f"attester-{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class SettlingParts:
+    """What the server lends to settlement."""
+
+    data_dir: Path
+    settings: SettlementSettings
+    operator_id: str
+    database: Database
+    clock: NetworkClock
+    entropy: Entropy
+    chain: EmbeddedChain[Any]
+    topic_id: str
+    log_vkey: str
+    anchor_now: Callable[[], Awaitable[int]]
+    prove: Callable[[Sequence[int], bytes], Awaitable[Sequence[bytes]]]
+
+
+class Settling:
+    """Settlement at work; made by `open`."""
+
+    def __init__(
+        self, parts: SettlingParts, keys: Keys, contracts: ChainContracts, terms: NetworkTerms
+    ) -> None:
+        """Use `open`."""
+        self.terms = terms
+        self.contracts = contracts
+        self.keys = keys
+        self.parts = parts
+        sends = PostgresSends(parts.database)
+
+        def account(key: ChainKey) -> StoredSender:
+            return StoredSender(contracts, key, sends, parts.clock)
+
+        keeper = account(keys.keeper)
+        self.gateway = TestGateway(
+            keys.gateway, contracts, account(keys.gateway), account(keys.deployer)
+        )
+        terms.gateway = self.gateway.address
+        settings = parts.settings
+        self.settlement = Settlement(
+            parts.database,
+            terms,
+            contracts,
+            parts.clock,
+            keeper.address,
+            BatchPolicy(settings.batch_sessions, timedelta(seconds=settings.batch_interval_s)),
+        )
+        self.keeper = Keeper(
+            parts.database,
+            self.settlement,
+            terms,
+            contracts,
+            keeper,
+            parts.clock,
+            self.gateway,
+            least_claim=settings.least_claim,
+        )
+        self.registrations = Registrations(
+            parts.database,
+            terms,
+            contracts,
+            keeper,
+            parts.clock,
+            parts.anchor_now,
+            keys.host,
+        )
+        self.payments = Payments(
+            parts.database, terms, contracts, keeper, parts.clock, self.gateway.give
+        )
+        self._turn = asyncio.Lock()
+        self._woken = asyncio.Event()
+
+    @classmethod
+    async def open(cls, parts: SettlingParts) -> "Settling":
+        """Open the network's contracts, deployed at the first start."""
+        keys = Keys.open(parts.data_dir, parts.entropy)
+        addresses = await _deployed(parts.database)
+        if addresses is None:
+            addresses = await _deploy(parts, keys)
+        contracts = ChainContracts(parts.chain, addresses)
+        terms = NetworkTerms(parts.chain.chain_id, addresses, parts.operator_id)
+        terms.policies = await read_policies(contracts)
+        settling = cls(parts, keys, contracts, terms)
+        await settling._open_credentials()
+        return settling
+
+    async def _open_credentials(self) -> None:
+        """Give each attester the key of the feed that lies in his folder."""
+        async with self.parts.database.work() as work:
+            for number in range(1, ATTESTERS + 1):
+                path = attester_folder(self.parts.data_dir, number) / "credential"
+                if path.exists():
+                    continue
+                made = await logins.add_api_key(
+                    work,
+                    THIS_SERVER,
+                    f"attester {number}",
+                    [str(Action.FEED)],
+                    login=logins.OPERATOR_NAME,
+                    entropy=self.parts.entropy,
+                    now=self.parts.clock.now(),
+                )
+                path.touch(mode=0o600)
+                path.write_text(f"{made.api_key}\n")
+            await work.commit()
+
+    # At work ------------------------------------------------------------------------------------
+
+    async def turn(self) -> None:
+        """Do what is due by the network's clock."""
+        async with self._turn:
+            await self._once()
+
+    async def _once(self) -> bool:
+        moved = await self.registrations.advance()
+        await self.settlement.form()
+        return await self.keeper.turn() or moved
+
+    async def wait(self, pause_s: float) -> None:
+        """Wait until an attester has answered, or for so long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), pause_s)
+        self._woken.clear()
+
+    def wake(self) -> None:
+        """Look at once: an attester has answered."""
+        self._woken.set()
+
+    async def quiet(self, *, at_once: bool = False) -> None:
+        """Go on until nothing moves and no attester is waited for, or time is up."""
+        deadline = asyncio.get_running_loop().time() + QUIET_S
+        async with self._turn:
+            if at_once:
+                await self.settlement.form(at_once=True)
+            while asyncio.get_running_loop().time() < deadline:
+                moved = await self._once()
+                if not moved and not await self._waits_for_attesters():
+                    return
+                if not moved:
+                    await self.wait(POLL_S)
+
+    async def _waits_for_attesters(self) -> bool:
+        async with self.parts.database.work() as work:
+            if await work.settlement.batches([BatchStage.FORMED], 1):
+                return True
+            return any(row.step == "attesters" for row in await work.passports.open())
+
+    async def close(self) -> list[BatchView]:
+        """Anchor, form batches of all that waits, and go as far as that goes now."""
+        async with self.parts.database.work() as work:
+            before = {row.digest for row in await work.settlement.batches(tuple(BatchStage))}
+        await self.parts.anchor_now()
+        await self.quiet(at_once=True)
+        async with self.parts.database.work() as work:
+            rows = await work.settlement.batches(tuple(BatchStage))
+        return [batch_view(row) for row in rows if row.digest not in before]
+
+    async def claim(self, passport_id: str, holder: str | None) -> list[ClaimView]:
+        """Have the holders of a passport paid."""
+        return [claim_view(claim) for claim in await self.keeper.pay(passport_id, holder)]
+
+    def services(self, control: StationControl) -> SettlementServices:
+        """Return what the API shows and does of settlement."""
+
+        async def open_session(caller: Caller, wanted: OpenRequest) -> OpenedSession:
+            opened = await self.payments.open(caller, wanted)
+            command = CommandRequest(
+                station_id=wanted.station_id,
+                name="remote-start",
+                evse=wanted.evse,
+                id_token=opened.id_token,
+            )
+            key = f"escrow {wanted.session_key}"
+            try:
+                await control.command(caller, command, key)
+            except ChargEraError as error:
+                _log.warning("escrow %s is open: %s", wanted.session_key, error.message)
+            return opened
+
+        return SettlementServices(
+            terms=self.terms,
+            contracts=self.contracts,
+            settlement=self.settlement,
+            payments=self.payments,
+            close=self.close,
+            claim=self.claim,
+            open_session=open_session,
+            wake=self.wake,
+        )
+
+    # What is public -----------------------------------------------------------------------------
+
+    def trusted_chain(self, rpc: str) -> TrustedChain:
+        """Return the chain as the trust file names it."""
+        addresses = {n: parse_address(a, field=n) for n, a in self.terms.contracts.items()}
+        return TrustedChain(self.terms.chain_id, rpc, addresses)
+
+    def trusted_attesters(self) -> list[TrustedAttester]:
+        """Return the attesters as the trust file names them."""
+        return [TrustedAttester(key.address, key.public_key) for key in self.keys.attesters]
+
+    async def batch_file(self, digest: str) -> bytes:
+        """Return a batch file. Raises NotFound for a batch that no quorum has signed."""
+        async with self.parts.database.work() as work:
+            row = await work.settlement.batch(digest)
+            if row is None or row.state in (BatchStage.FORMED, BatchStage.DROPPED):
+                raise NotFound(f"there is no signed batch {digest[:66]}", field="batch")
+            head = await work.settlement.head_note(row.document["tree_size"])
+            answers = await work.settlement.answers(digest)
+        assert head is not None, "a batch stands under a head that was signed"
+        batch = parse_batch(dict(row.document))
+        proofs = await self.parts.prove([leaf.log_index for leaf in batch.leaves], head)
+        signature = row.gateway_signature
+        return encode_batch_file(
+            BatchFile(
+                chain_id=self.terms.chain_id,
+                hub=parse_address(self.terms.hub, field="hub"),
+                batch=batch,
+                head=head,
+                paths=tuple(parse_tlog_proof(proof).path for proof in proofs),
+                signatures=tuple(
+                    AttesterSignature(
+                        each.place,
+                        parse_address(each.attester, field="attester"),
+                        parse_hex(each.signature, field="signature"),
+                    )
+                    for each in answers
+                    if each.signature is not None
+                ),
+                gateway_signature=None
+                if signature is None
+                else parse_hex(signature, field="gateway_signature"),
+            )
+        )
+
+    @contextlib.asynccontextmanager
+    async def attesters(self, http_url: str, trust: dict[str, Any]) -> Any:
+        """Run attesters as processes of their own, for as long as the block lasts."""
+        trust_file = self.parts.data_dir / "deployment.json"
+        trust_file.write_text(json.dumps(trust))
+        tasks = [
+            asyncio.create_task(self._attester(number, http_url, trust_file))
+            for number in range(1, ATTESTERS_RUN + 1)
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _attester(self, number: int, http_url: str, trust_file: Path) -> None:
+        """Run one attester, again whenever it ends."""
+        folder = attester_folder(self.parts.data_dir, number)
+        command = [
+            *(sys.executable, "-c", "from chargera.cli import main; main()", "attest"),
+            *("--feed", f"{http_url}/api/v1/feed", "--credential", str(folder / "credential")),
+            *("--key", str(folder / "key"), "--trust", str(trust_file), "--while-stdin-lasts"),
+        ]
+        while True:
+            with (folder / "decisions.jsonl").open("ab") as decisions:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=decisions,
+                    stderr=asyncio.subprocess.DEVNULL,
+                )
+            try:
+                await process.wait()
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    process.terminate()
+                    await asyncio.wait_for(asyncio.shield(process.wait()), STOP_S)
+            await asyncio.sleep(1)
+
+
+async def _deployed(database: Database) -> dict[str, str] | None:
+    async with database.work() as work:
+        cursor = await work.connection.execute("select contracts from deployment")
+        row = await cursor.fetchone()
+    return None if row is None else dict(row[0])
+
+
+async def _deploy(parts: SettlingParts, keys: Keys) -> dict[str, str]:
+    """Deploy the contracts and note where they stand, in one commit."""
+    settings = parts.settings
+    now = parts.clock.now()
+    # A clock that runs moves on while the contracts are made; the policy holds from the end of it.
+    lead_s = 0 if parts.clock.manual else math.ceil(2 * parts.clock.rate)
+    parameters = DeploymentParameters(
+        chain_id=parts.chain.chain_id,
+        bootstrap=keys.bootstrap.address,
+        attesters=tuple(AttesterGenesis(key.address, key.address) for key in keys.attesters),
+        operator=OperatorGenesis(
+            parts.operator_id,
+            keys.operator.address,
+            VerifierKey.parse(parts.log_vkey).public_key,
+            topic_address(parts.topic_id),
+        ),
+        policy_from_s=int(now.timestamp()) + lead_s,
+        policy=_policy(settings),
+        grants=(
+            Grant("a driver's wallet for demonstrations", keys.wallet.address, DEMONSTRATION_C4E),
+            Grant("a host's fees for demonstrations", keys.host.address, DEMONSTRATION_C4E),
+        ),
+    )
+    plan = make_plan(parameters, keys.deployer.address)
+    addresses = {name: address_text(address) for name, address in plan.contracts.items()}
+    async with parts.chain.sending() as sending:
+        execute(sending, plan, keys.deployer)
+        work: UnitOfWork = sending.work
+        await work.connection.execute(
+            "insert into deployment (contracts, deployed_at) values (%s, %s)",
+            [Jsonb(addresses), now],
+        )
+        await sending.commit()
+    return addresses
+
+
+def _policy(settings: SettlementSettings) -> Any:
+    from dataclasses import replace
+
+    return replace(
+        DEFAULT_POLICY,
+        settlement_window_s=settings.window_s,
+        contest_period_s=settings.contest_period_s,
+    )
