@@ -28,9 +28,9 @@ START_S = 1_780_000_000
 KEYS = [ChainKey(bytes([n]) * 32) for n in (1, 2, 3)]
 REMEMBERING = assemble(
     "TIMESTAMP 0 SSTORE NUMBER 1 SSTORE CHAINID 2 SSTORE BASEFEE 3 SSTORE CALLER 4 SSTORE"
-    " GAS 5 SSTORE PREVRANDAO 6 SSTORE STOP"
+    " GAS 5 SSTORE STOP"
 )
-"""Keeps its surroundings, the gas that is left among them."""
+"""Keeps its surroundings, the gas that is left among them; not the randomness of anvil."""
 CODES = (
     COUNTER, KEEPER, REFUSER, ENDLESS, GUARDED, FACTORY, FORWARDER, TWICE, ENDING, SURROUNDINGS,
     REMEMBERING,
