@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from chargera import __version__
 from chargera.cli import (
+    audit,
     clock,
     demo,
     doctor,
@@ -62,6 +63,7 @@ for _noun in (
     app.add_typer(_noun)
 app.command()(verify.verify)
 app.command("verify-meter")(verify.verify_meter)
+app.command()(audit.audit)
 app.command()(doctor.doctor)
 app.command()(operation.backup)
 app.command()(operation.restore)
