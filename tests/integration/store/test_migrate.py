@@ -148,3 +148,33 @@ async def test_the_queues_steps__make_the_schema_that_the_installed_release_desc
             made.append(schema(empty_database_url))
     ours, theirs = made
     assert ours == theirs
+
+
+async def test_product__a_database_with_a_past__is_brought_along(empty_database_url: str) -> None:
+    migrations = migrate.load()
+    await apply(empty_database_url, *migrations[:3])
+    with psycopg.connect(empty_database_url) as before:
+        before.execute(
+            "INSERT INTO charging_session (session_id, station_id, evse, connector, ocpp_version,"
+            " state, charging, started, ended, started_at, received_at, changed_at)"
+            " VALUES ('s', 'CP-1', 1, 1, '1.6', 'billed', false, true, true, now(), now(), now())"
+        )
+        for place, (is_credit, energy_wh) in enumerate([(False, 700), (True, -700), (False, 650)]):
+            before.execute(
+                "INSERT INTO cdr (cdr_id, session_id, is_credit, currency, net_minor, vat_minor,"
+                " gross_minor, energy_wh, document, created_at, log_index)"
+                " VALUES (%s, 's', %s, 'EUR', 0, 0, 0, %s, '', now(), %s)",
+                [str(place), is_credit, energy_wh, place],
+            )
+        before.execute(
+            "INSERT INTO id_token (id_token_key, id_token, id_token_type, created_at)"
+            " VALUES ('abc', 'ABC', 'ISO14443', now())"
+        )
+    await apply(empty_database_url, *migrations)
+    with psycopg.connect(empty_database_url) as after:
+        totals = after.execute("SELECT bills, energy_wh FROM network_total").fetchall()
+        after.execute(
+            "INSERT INTO id_token (id_token_key, id_token, id_token_type, created_at)"
+            " VALUES ('abc', 'abc', 'eMAID', now())"
+        )
+    assert totals == [(1, 650)]
