@@ -803,6 +803,33 @@ async def test_memory__bounded_for_a_station(rig: Rig) -> None:
     assert (rig.charging.events_held, rig.charging.stations_held) == (0, 0)
 
 
+async def test_memory__bounded_for_an_id_that_a_station_uses_again_and_again(rig: Rig) -> None:
+    for n in range(30):
+        await rig.hear(V2, started_2_x(minutes=100 * n))
+        await rig.hear(V2, event(E, 100 * n + 30, 1500, number="tx", seq_no=1))
+    (uses,) = rig.charging._states[STATION_ID].transactions.values()
+    assert len(uses) <= 2 * CLOSED_KEPT + 1
+    assert rig.charging.events_held == sum(len(use.keys) for use in uses)
+    assert len(rig.memory.sessions) == 30
+
+
+async def test_memory__bounded_while_a_station_repeats_what_has_long_ended(rig: Rig) -> None:
+    said = [
+        (
+            event(S, 100 * n, 1000 + n, number=f"t{n}", seq_no=0, evse=1, token="ABC"),
+            event(E, 100 * n + 30, 1500 + n, number=f"t{n}", seq_no=1),
+        )
+        for n in range(30)
+    ]
+    for messages in said:
+        await rig.hear(V2, *messages)
+    rig.restart()
+    for messages in said:
+        await rig.hear(V2, *messages)
+    assert len(rig.charging._states[STATION_ID].transactions) <= 2 * CLOSED_KEPT + 1
+    assert len(rig.memory.sessions) == 30
+
+
 async def test_memory__bounded_in_all__the_station_silent_longest_goes(rig: Rig) -> None:
     policy = ChargingPolicy(stations_held_max=3, events_held_max=6)
     charging = Charging(rig.clock, rig.memory.entropy, policy)

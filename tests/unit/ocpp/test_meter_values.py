@@ -246,6 +246,7 @@ def test_2_0_1__signed_meter_value_without_data__is_refused(
         (v201._scale, {"unitOfMeasure": "Wh"}),
         (v201._scale, {"unitOfMeasure": {"unit": 5}}),
         (v201._scale, {"unitOfMeasure": {"multiplier": "3"}}),
+        (v201._scale, {"unitOfMeasure": {"multiplier": 13}}),
         (v16._scale, {"unit": None}),
     ],
 )
