@@ -423,7 +423,7 @@ async def _deploy(parts: SettlingParts, keys: Keys) -> dict[str, str]:
     addresses = {name: address_text(address) for name, address in plan.contracts.items()}
     async with parts.chain.sending() as sending:
         execute(sending, plan, keys.deployer)
-        work: UnitOfWork = sending.work
+        work: UnitOfWork = sending.work.unit
         await work.connection.execute(
             "insert into deployment (contracts, deployed_at) values (%s, %s)",
             [Jsonb(addresses), now],

@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from chargera import __version__
 from chargera.cli import (
+    attest,
     audit,
     clock,
     demo,
@@ -22,8 +23,11 @@ from chargera.cli import (
     login,
     operation,
     output,
+    passport,
     serve,
     session,
+    settlement,
+    shares,
     sim,
     station,
     tariff,
@@ -54,6 +58,9 @@ for _noun in (
     login.keys,
     tariff.app,
     session.app,
+    passport.app,
+    settlement.app,
+    shares.app,
     log.app,
     log.anchors,
     clock.app,
@@ -64,6 +71,7 @@ for _noun in (
 app.command()(verify.verify)
 app.command("verify-meter")(verify.verify_meter)
 app.command()(audit.audit)
+app.command()(attest.attest)
 app.command()(doctor.doctor)
 app.command()(operation.backup)
 app.command()(operation.restore)

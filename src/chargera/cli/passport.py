@@ -1,0 +1,154 @@
+"""`chargera passport`: the digital passports of chargers: list, show, export, verify, consent."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from chargera.cli.chain_access import KeyFile, load_key
+from chargera.cli.client import Server
+from chargera.cli.files import read_bytes, write_whole
+from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, noun
+from chargera.cli.output import show, table
+from chargera.domain.errors import InvalidInput, Refused, Unreadable
+
+if TYPE_CHECKING:
+    from chargera.ledger.chain_key import ChainKey
+
+app = noun("passport", "Passports of chargers.")
+
+Passport = Annotated[str, typer.Argument(metavar="PASSPORT", help="Passport id or station id.")]
+CONSENT_FORMAT = "chargera.consent/1"
+
+
+@app.command("list")
+def list_(data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
+    """List registrations, newest first."""
+    rows = Server(data_dir).get("/passports")
+    show(rows, as_json, table(rows, ["station_id", "registration", "waits_for", "passport_id"]))
+
+
+@app.command("show")
+def show_(
+    passport: Passport, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False
+) -> None:
+    """Show a passport; of a pending one what it waits for."""
+    show(Server(data_dir).get(_path(passport)), as_json)
+
+
+@app.command()
+def location(
+    passport: Passport, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False
+) -> None:
+    """Show the passport's metadata as an OCPI 2.2.1 Location."""
+    show(Server(data_dir).get(f"{_path(passport)}/location"), as_json)
+
+
+@app.command()
+def export(
+    passport: Passport,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Write everything by which a stranger recomputes the passport."""
+    document = Server(data_dir).get(f"{_path(passport)}/export")
+    content = json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True).encode()
+    size = write_whole(output, [content])
+    answer = {"passport_id": document["passport_id"], "file": str(output), "bytes": size}
+    show(answer, as_json, f"wrote {output} ({size} bytes)")
+
+
+def _path(passport: str) -> str:
+    return f"/passports/{quote(passport, safe='')}"
+
+
+# The host's consent -----------------------------------------------------------------------------
+
+
+def owner_of(host_key: Path | None, consent: Path | None) -> dict[str, Any] | None:
+    """Return whose charger a station is to be registered as: by his key, or by his consent.
+
+    Raises Unreadable.
+    """
+    if host_key is not None and consent is not None:
+        raise Unreadable(
+            "--host-key and --consent exclude each other", field="consent", remedy="give one"
+        )
+    if host_key is not None:
+        return {"address": load_key(host_key).address_text}
+    if consent is None:
+        return None
+    try:
+        document = json.loads(read_bytes(consent))
+        if document.pop("format") != CONSENT_FORMAT:
+            raise KeyError("format")
+        return {
+            "address": document["host"],
+            "commission_bps": document["commission_bps"],
+            "consent": document["signature"],
+            "nonce": document["nonce"],
+        }
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise Unreadable(
+            f"{consent} is no {CONSENT_FORMAT} document: {error}",
+            field="consent",
+            remedy="let the host make it: chargera passport consent",
+        ) from error
+
+
+def sign_consent(registered: dict[str, Any], asked: dict[str, Any], key: "ChainKey") -> str | None:
+    """Return the host's signature of a registration's consent; None where none is asked for.
+
+    The digest is made again here from what was asked for, so that nothing else is signed.
+    """
+    from chargera.proofs.chain_values import hex_text, parse_address, parse_hex
+    from chargera.proofs.passport import (
+        consent_digest,
+        parse_metadata,
+        passport_domain,
+        request_of,
+    )
+
+    consent = registered["consent"]
+    if consent is None:
+        return None
+    metadata = parse_metadata(registered["metadata"])
+    for name in ("station_id", "manufacturer", "model", "serial_number"):
+        if getattr(metadata, name) != asked[name].strip():
+            raise Refused(f"the server asks the host to sign another {name}", field=name)
+    request = request_of(
+        metadata,
+        host=key.address,
+        commission_bps=consent["commission_bps"],
+        meter_key_hash=parse_hex(consent["meter_key_hash"], 32, field="meter_key_hash"),
+        station_key_hash=parse_hex(consent["station_key_hash"], 32, field="station_key_hash"),
+        nonce=parse_hex(consent["nonce"], 32, field="nonce"),
+        topic=bytes(20),
+        sequence_number=0,
+        log_index=0,
+    )
+    contract = parse_address(consent["contract"], field="contract")
+    digest = consent_digest(request, passport_domain(consent["chain_id"], contract))
+    if hex_text(digest) != consent["digest"]:
+        raise InvalidInput("the server asks the host to sign another consent", field="consent")
+    return hex_text(key.sign(digest))
+
+
+@app.command()
+def consent(
+    passport: Passport,
+    key: KeyFile = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Sign the consent that a pending registration waits for, with the host's key, here."""
+    server, signing = Server(data_dir), load_key(key)
+    view = server.get(_path(passport))
+    signature = sign_consent(view, view["metadata"], signing)
+    if signature is not None:
+        path = f"/passports/{quote(view['station_id'], safe='')}/consent"
+        view = server.post(path, {"signature": signature})
+    show({"passport_id": view["passport_id"], "registration": view["registration"]}, as_json)
