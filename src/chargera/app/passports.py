@@ -365,7 +365,8 @@ class Registrations:
                 return False
             try:
                 after = await take(work, row)
-            except Undetermined:
+            except Undetermined as error:
+                _log.info("registration of %s waits: %s", row.station_id, error.message)
                 return False
             except (Refused, InvalidInput, Unreadable) as error:
                 _log.warning("registration of %s: %s", row.station_id, error.message)

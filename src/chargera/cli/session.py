@@ -10,6 +10,7 @@ from chargera.cli.client import Server
 from chargera.cli.files import write_whole
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Limit, noun
 from chargera.cli.output import plain, show, table
+from chargera.cli.wallet import open_
 
 SHOWN = {
     "cdrs": ["cdr_id", "is_credit", "energy_wh", "gross_minor", "currency", "log_index"],
@@ -19,6 +20,7 @@ SHOWN = {
 """What the tables of one session show; with `--json` there is more."""
 
 app = noun("session", "Charging sessions, receipts and CDRs.")
+app.command("open")(open_)
 
 SessionId = Annotated[str, typer.Argument(metavar="SESSION_ID")]
 OutFile = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]

@@ -6,13 +6,21 @@ from urllib.parse import quote
 
 import typer
 
+from chargera.cli.chain_access import load_key
 from chargera.cli.client import Server
 from chargera.cli.files import read_bytes
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Limit, noun
 from chargera.cli.output import note, show, table
+from chargera.cli.passport import owner_of, sign_consent
 from chargera.domain.errors import InvalidInput
 
 app = noun("station", "Charging stations: register, list, show, price, command.")
+
+REGISTERED = (
+    *("station_id", "password", "registration", "passport_id"),
+    *("registration_hash", "transaction_hash", "refusal"),
+)
+"""What `register` prints."""
 
 StationId = Annotated[str, typer.Argument(metavar="STATION", help="The station's id.")]
 
@@ -36,6 +44,12 @@ def register(
         Path | None, typer.Option("--meter-key", help="Public key of its signing meter.")
     ] = None,
     host: Annotated[str | None, typer.Option("--host", help="Login of its host.")] = None,
+    host_key: Annotated[
+        Path | None, typer.Option("--host-key", help="Key file of its host; it stays here.")
+    ] = None,
+    consent: Annotated[
+        Path | None, typer.Option("--consent", help="What the host has signed beforehand.")
+    ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
@@ -54,9 +68,17 @@ def register(
         "allow_plain": allow_plain,
         "meter_key": None if meter_key is None else _key_text(meter_key),
         "host": host,
+        "owner": owner_of(host_key, consent),
     }
-    registered = Server(data_dir).post("/stations", body)
-    show(registered, as_json)
+    server = Server(data_dir)
+    registered = server.post("/stations", body)
+    if host_key is not None:
+        signature = sign_consent(registered, body, load_key(host_key))
+        if signature is not None:
+            server.post(
+                f"/passports/{quote(station_id, safe='')}/consent", {"signature": signature}
+            )
+    show({name: registered[name] for name in REGISTERED}, as_json)
     if registered["password"] is None:
         note(
             "It was registered before. For a new password: chargera station password " + station_id

@@ -6,6 +6,7 @@ of a chain and nothing else.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +22,8 @@ from chargera.ledger.evm.transaction import sign
 from chargera.proofs.chain_values import address_text, hex_text, parse_address, parse_hex
 from chargera.proofs.keccak import keccak256
 from chargera.proofs.trust import TrustedChain
+
+_log = logging.getLogger(__name__)
 
 LAST_BLOCK = 2**62
 LOGS_MAX = 100_000
@@ -167,7 +170,8 @@ class StoredSender:
             if await chain.receipt(transaction_hash) is None:
                 await chain.send_raw(stored.raw)
             await _outcome(chain, transaction_hash, contract)
-        except (BadTransaction, ContractRefused):
+        except (BadTransaction, ContractRefused) as error:
+            _log.warning("%s failed: %s", stored.purpose, error.message)
             await self._store.failed(stored.purpose)
             raise
         await self._store.succeeded(stored.purpose)
