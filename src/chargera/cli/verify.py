@@ -159,7 +159,7 @@ def _ask(url: str, receipt: bytes) -> "MirrorAnswer":
 
     try:
         anchor = parse_receipt(receipt).anchor
-    except (ChargEraError, RecursionError):
+    except ChargEraError:
         return MirrorAnswer(url, ())  # `verify_receipt` says what is wrong with it
     if anchor is None:
         return MirrorAnswer(url, ())
@@ -200,9 +200,13 @@ def _waits(row: object) -> bool:
 
 
 def _json(path: Path) -> Any:
+    from chargera.proofs.nesting import check_nesting
+
+    data = read_bytes(path, DOCUMENT_BYTES_MAX)
     try:
-        return json.loads(read_bytes(path, DOCUMENT_BYTES_MAX))
-    except (ValueError, RecursionError) as error:
+        check_nesting(data)
+        return json.loads(data)
+    except ValueError as error:
         raise Unreadable(
             f"{path} is not JSON: {error}", field="file", remedy="save it again from its source"
         ) from error

@@ -12,6 +12,7 @@ from chargera.proofs.anchor import (
     parse_mirror_page,
     parse_mirror_row,
 )
+from chargera.proofs.nesting import check_nesting
 from chargera.proofs.running_hash import ZERO_HASH
 
 PAGE_ROWS = 100
@@ -84,6 +85,7 @@ class MirrorClient:
         if status != httpx2.codes.OK:
             raise Unavailable(f"the mirror {self._base_url} answers {path} with status {status}")
         try:
+            check_nesting(body)
             document: object = json.loads(body)
         except ValueError as error:
             raise Unreadable(f"the mirror {self._base_url} answers no JSON: {error}") from None

@@ -11,6 +11,7 @@ from json.encoder import encode_basestring
 from typing import TypeAlias
 
 from chargera.domain.errors import InvalidInput, Unreadable
+from chargera.proofs.nesting import check_nesting
 
 JsonValue: TypeAlias = bool | int | str | list["JsonValue"] | dict[str, "JsonValue"] | None
 """What the profile can carry, and what `decode` returns."""
@@ -49,8 +50,9 @@ def decode(data: bytes) -> JsonValue:
     escapes, a key twice, a float, an integer out of range, bad UTF-8, too deep a nesting.
     """
     try:
+        check_nesting(data)
         value: JsonValue = json.loads(data.decode())
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Unreadable(f"not JSON in UTF-8: {error}") from None
     try:
         canonical = encode(value)

@@ -15,6 +15,7 @@ from decimal import Decimal
 from enum import IntEnum, StrEnum
 
 from chargera.domain.errors import Unreadable
+from chargera.proofs.nesting import check_nesting
 
 RECORD_BYTES_MAX = 65_536
 READINGS_MAX = 1_000
@@ -238,6 +239,7 @@ def _unreadable(message: str, field: str | None = None) -> Unreadable:
 
 def _json_object(section: bytes, name: str) -> dict[str, object]:
     try:
+        check_nesting(section)
         value = json.loads(
             section.decode(),
             parse_float=_exact_number,
@@ -247,7 +249,7 @@ def _json_object(section: bytes, name: str) -> dict[str, object]:
         )
     except Unreadable:
         raise
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _unreadable(f"the {name} section is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise _unreadable(f"the {name} section is not a JSON object")

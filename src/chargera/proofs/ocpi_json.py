@@ -16,6 +16,7 @@ from json.encoder import encode_basestring
 from typing import TypeVar
 
 from chargera.domain.errors import InvalidInput, Unreadable, Unsupported
+from chargera.proofs.nesting import check_nesting
 
 MAX_BYTES = 4 * 2**20
 MAX_DIGITS = 28
@@ -42,13 +43,14 @@ def parse_json(data: bytes | str) -> dict[str, object]:
         raise Unreadable(f"longer than {MAX_BYTES} bytes", remedy="give a single document")
     try:
         text = data.decode() if isinstance(data, bytes) else data
+        check_nesting(text.encode())
         value = json.loads(
             text,
             parse_float=Decimal,
             parse_constant=_refuse_constant,
             object_pairs_hook=_refuse_twice,
         )
-    except (ValueError, ArithmeticError, RecursionError) as error:
+    except (ValueError, ArithmeticError) as error:
         raise Unreadable(f"not JSON in UTF-8: {error}", remedy="check the file") from None
     if not isinstance(value, dict):
         raise Unreadable("not a JSON object", remedy="give one object in braces")

@@ -5,11 +5,13 @@ and words a run touches is noted as it writes; what became of them is read at it
 everything is taken back.
 """
 
+import sys
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+from eth import EVM_RECURSION_LIMIT
 from eth.constants import BLANK_ROOT_HASH
 from eth.db.atomic import AtomicDB
 from eth.exceptions import Revert
@@ -26,6 +28,10 @@ from chargera.ledger.evm.engine import (
     initcode_gas,
     intrinsic_gas,
 )
+
+# A library of py-evm's raises the limit of the whole process to 100,000, at which Python 3.11
+# crashes on JSON that nests without end. This much is what 1,024 calls in each other take.
+sys.setrecursionlimit(EVM_RECURSION_LIMIT)
 
 
 class _NotingState(CancunState):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chargera.app.views import MessageView
+from chargera.proofs.nesting import check_nesting
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,9 @@ def read_exchange(row: MessageView) -> Exchange:
 def decode_frame(text: str) -> Frame | None:
     """Return the frame in `text`; None if it is none (OCPP-J, section 4: message types 2 to 4)."""
     try:
+        check_nesting(text.encode())
         frame = json.loads(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     match frame:
         case [2, message_id, action, payload]:
