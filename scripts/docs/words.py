@@ -231,7 +231,10 @@ STEPS = {
     " `--anchors`.",
     "old_checkpoint": "The head that you kept (`--old-checkpoint`) is signed with a trusted key,"
     " and the log only grew between it and the receipt's head.",
-    "settlement": "Settlement on chain does not exist yet.",
+    "settlement": "The bill is a leaf of the batch, the batch has that digest, and a quorum of the"
+    " attesters that you trust has signed it. Not asked without a trust file that names them.",
+    "settlement_on_chain": "The hub on the chain of `--rpc` has settled that batch, and this bill"
+    " in it.",
 }
 
 METER_STEPS = {

@@ -15,6 +15,7 @@ from chargera.domain.errors import ChargEraError, Undetermined, Unreadable
 if TYPE_CHECKING:
     from chargera.proofs.kept_head import LogSource
     from chargera.proofs.receipt import MirrorAnswer
+    from chargera.proofs.receipt_settlement import ChainAnswer
     from chargera.proofs.trust import Trust
 
 MIRROR = "mirror:"
@@ -42,7 +43,8 @@ def verify(
         typer.Option("--anchors", help="FILE of topic messages, or mirror:URL; may be repeated."),
     ] = None,
     rpc: Annotated[
-        str | None, typer.Option("--rpc", help="A chain's RPC, once sessions are settled there.")
+        str | None,
+        typer.Option("--rpc", help="RPC address of the chain that settles, to ask it as well."),
     ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
@@ -65,6 +67,7 @@ def verify(
         old_checkpoint=None if old_checkpoint is None else _checkpoint(old_checkpoint),
         mirrors=None if anchors is None else _mirrors(anchors, data),
         logs=[] if old_checkpoint is None else _logs(old_checkpoint, anchors or ()),
+        chain=None if rpc is None else _chain_answer(rpc.removeprefix(MIRROR), trust, data),
     )
     document = verdict.as_dict()
     show(document, as_json, steps_text(document))
@@ -173,6 +176,26 @@ def _ask(url: str, receipt: bytes) -> "MirrorAnswer":
         except ChargEraError as error:
             return MirrorAnswer(url, (), error.message)
     return MirrorAnswer(url, found)
+
+
+def _chain_answer(rpc: str, trust: Path | None, receipt: bytes) -> "ChainAnswer | None":
+    """Ask the chain about the receipt's settlement; None where it holds none to ask about."""
+    from chargera.cli.chain_access import on_chain
+    from chargera.ledger.chain_reads import read_settlement
+    from chargera.proofs.receipt import parse_receipt
+    from chargera.proofs.receipt_settlement import ChainAnswer
+
+    try:
+        parsed = parse_receipt(receipt)
+    except (ChargEraError, RecursionError):
+        return None  # `verify_receipt` says what is wrong with it
+    settlement, leaf = parsed.settlement, parsed.settled_leaf
+    if settlement is None or leaf is None:
+        return None
+    try:
+        return on_chain(rpc, trust, lambda c: read_settlement(c, rpc, settlement, leaf))
+    except ChargEraError as error:  # silence, another chain, or no trust file that names one
+        return ChainAnswer(rpc, None, is_settled=False, fault=error.message)
 
 
 def _saved(path: Path) -> "MirrorAnswer":

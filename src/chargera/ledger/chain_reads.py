@@ -6,16 +6,18 @@ from typing import Any
 from chargera.app.settlement_ports import Contracts
 from chargera.domain.passport import PassportFacts, PassportStatus
 from chargera.domain.policy import AssetPolicy, PolicyParameters, PolicyVersion
-from chargera.domain.settlement import Ceilings, Fees, Rail, RateBounds
+from chargera.domain.settlement import BatchState, Ceilings, Fees, Rail, RateBounds
 from chargera.proofs.attestation import ChainFacts, EscrowOnChain, PassportOnChain
 from chargera.proofs.chain_values import ZERO_ADDRESS, operator_word, parse_address
-from chargera.proofs.settlement import Batch, escrow_id
+from chargera.proofs.receipt_settlement import ChainAnswer, Settlement
+from chargera.proofs.settlement import Batch, Leaf, escrow_id
 
 HUB = "SettlementHub"
 POLICY = "NetworkPolicy"
 PASSPORT = "ChargerPassport"
 REGISTRY = "AttesterRegistry"
 _STATUSES = tuple(PassportStatus)
+_BATCH_STATES = (None, BatchState.PROPOSED, BatchState.SETTLED, BatchState.KILLED)
 
 
 async def read_policies(
@@ -160,3 +162,18 @@ async def _settled(contracts: Contracts, batch: Batch, operator: bytes) -> froze
         for place in {number // 256 for number in numbers}
     }
     return frozenset(n for n in numbers if words[n // 256] >> n % 256 & 1)
+
+
+async def read_settlement(
+    contracts: Contracts, source: str, settlement: Settlement, leaf: Leaf
+) -> ChainAnswer:
+    """Return what the hub says of a receipt's batch and of its leaf's number.
+
+    `source` is how the answer is called. Raises Unavailable if the chain does not answer.
+    """
+    batch = settlement.batch
+    row = await contracts.read(HUB, "batchOf", settlement.digest)
+    is_settled = await contracts.read(
+        HUB, "isSettled", operator_word(batch.operator_id), batch.asset, leaf.cdr_no
+    )
+    return ChainAnswer(source, _BATCH_STATES[row.state], is_settled)

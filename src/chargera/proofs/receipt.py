@@ -16,6 +16,7 @@ from typing import Any
 from chargera.domain.bill import bill_as_json
 from chargera.domain.errors import ChargEraError, InvalidInput, Undetermined, Unreadable
 from chargera.domain.messages import ReadingContext
+from chargera.domain.settlement import BatchState
 from chargera.domain.transaction import Anomaly, SessionEvent
 from chargera.proofs import canonical, records
 from chargera.proofs.anchor import AnchoredMessage, TopicMessage
@@ -26,6 +27,15 @@ from chargera.proofs.kept_head import LogSource, compare_with_kept
 from chargera.proofs.meter_key import load_meter_key
 from chargera.proofs.note import parse_note
 from chargera.proofs.ocpi import tariff_digest, tariff_from_ocpi
+from chargera.proofs.receipt_settlement import (
+    ChainAnswer,
+    Settlement,
+    check_signatures,
+    leaf_of,
+    parse_settlement,
+    settlement_document,
+)
+from chargera.proofs.settlement import Leaf
 from chargera.proofs.steps import Step, StepStatus, failed_step
 from chargera.proofs.tlog_proof import TlogProof, parse_tlog_proof
 from chargera.proofs.tree import leaf_hash, verify_inclusion
@@ -72,12 +82,16 @@ class ReceiptEntry:
     proof: TlogProof
 
     @property
-    def leaf_hash(self) -> bytes:
-        """The hash of the leaf that these members stand for."""
+    def entry(self) -> bytes:
+        """The entry of the public log that these members stand for."""
         received_at = records.time_value(self.received_at, field="received_at")
         commitment = commit(self.salt, records.encode(self.record))
-        envelope = Envelope(self.kind, self.station, self.seq, received_at, commitment)
-        return leaf_hash(envelope_bytes(envelope))
+        return envelope_bytes(Envelope(self.kind, self.station, self.seq, received_at, commitment))
+
+    @property
+    def leaf_hash(self) -> bytes:
+        """The hash of that entry's leaf."""
+        return leaf_hash(self.entry)
 
     def to_json(self) -> records.Record:
         """Return the entry as it stands in a receipt."""
@@ -102,10 +116,18 @@ class Receipt:
     event_records: tuple[bytes, ...]
     head: Checkpoint
     anchor: AnchoredMessage | None
+    settlement: Settlement | None = None
 
     def of_kind(self, kind: EntryKind) -> list[ReceiptEntry]:
         """Return the entries of one kind in the order of the log."""
         return [entry for entry in self.entries if entry.kind is kind]
+
+    @property
+    def settled_leaf(self) -> Leaf | None:
+        """The leaf of its settlement that is at the place of one of its bills, if there is one."""
+        places = {entry.proof.index for entry in self.of_kind(EntryKind.CDR)}
+        leaves = self.settlement.batch.leaves if self.settlement else ()
+        return next((leaf for leaf in leaves if leaf.log_index in places), None)
 
     @property
     def cdr(self) -> ReceiptEntry:
@@ -162,6 +184,7 @@ def receipt_document(
     entries: Sequence[ReceiptEntry],
     events: Sequence[SessionEvent],
     anchor: AnchoredMessage | None,
+    settlement: Settlement | None = None,
 ) -> bytes:
     """Return the canonical bytes of a receipt."""
     return canonical.encode(
@@ -171,7 +194,7 @@ def receipt_document(
             "events": [records.event_record(event) for event in events],
             "format": FORMAT,
             "session_id": session_id,
-            "settlement": None,
+            "settlement": None if settlement is None else settlement_document(settlement),
         }
     )
 
@@ -185,8 +208,6 @@ def parse_receipt(data: bytes) -> Receipt:
         raise Unreadable(f"a receipt has exactly the members {', '.join(sorted(_MEMBERS))}")
     if document["format"] != FORMAT:
         raise Unreadable(f"the format is not {FORMAT}", field="format")
-    if document["settlement"] is not None:
-        raise Unreadable("a settlement is not known to this version", field="settlement")
     session_id, rows, entries = document["session_id"], document["events"], document["entries"]
     if not isinstance(session_id, str) or len(session_id) > 64:
         raise Unreadable("not a session id", field="session_id")
@@ -197,7 +218,7 @@ def parse_receipt(data: bytes) -> Receipt:
     parsed = tuple(_entry(value, f"entries[{n}]") for n, value in enumerate(entries))
     _check_entries(parsed)
     events = tuple(_event(row, n) for n, row in enumerate(rows))
-    anchor = document["anchor"]
+    anchor, settlement = document["anchor"], document["settlement"]
     return Receipt(
         session_id,
         parsed,
@@ -205,6 +226,7 @@ def parse_receipt(data: bytes) -> Receipt:
         tuple(canonical.encode(row) for row in rows),
         parse_checkpoint(parsed[0].proof.checkpoint),
         None if anchor is None else AnchoredMessage.from_json(anchor),
+        None if settlement is None else parse_settlement(settlement),
     )
 
 
@@ -215,19 +237,21 @@ def verify_receipt(
     old_checkpoint: bytes | None = None,
     mirrors: Sequence[MirrorAnswer] | None = None,
     logs: Sequence[LogSource] = (),
+    chain: ChainAnswer | None = None,
 ) -> ReceiptVerdict:
-    """Check a receipt from form to anchor. Nothing is raised.
+    """Check a receipt from form to settlement. Nothing is raised.
 
     `trust` None: what needs a trusted key is pending. `old_checkpoint`: a head that its holder
     kept; the receipt's must not contradict it, by the tiles of one of `logs`. `mirrors`: what
-    sources of the topic say; None: the place on the topic is not asked.
+    sources of the topic say; None: the place on the topic is not asked. `chain`: what the chain
+    says of its settlement; None: it is not asked.
     """
     try:
         receipt = parse_receipt(data)
     except (ChargEraError, RecursionError) as error:
         message = error.message if isinstance(error, ChargEraError) else "nested too deep"
         return ReceiptVerdict((Step("form", StepStatus.FAILED, message),))
-    case = _Case(receipt, trust, old_checkpoint, mirrors, logs)
+    case = _Case(receipt, trust, old_checkpoint, mirrors, logs, chain)
     steps = [Step("form", StepStatus.OK, "canonical, complete, nothing unknown in it")]
     for name, check in _CHECKS.items():
         steps.append(_run(name, check, case))
@@ -239,7 +263,7 @@ def check_session(receipt: Receipt, trust: Trust | None) -> tuple[Step, ...]:
 
     The steps are `records`, `readings`, `bill`, `signed_values` and `credits`. Nothing is raised.
     """
-    case = _Case(receipt, trust, None, None, ())
+    case = _Case(receipt, trust, None, None, (), None)
     return tuple(_run(name, check, case) for name, check in _SESSION_CHECKS.items())
 
 
@@ -253,12 +277,14 @@ class _Case:
         old_checkpoint: bytes | None,
         mirrors: Sequence[MirrorAnswer] | None,
         logs: Sequence[LogSource],
+        chain: ChainAnswer | None,
     ) -> None:
         self.receipt = receipt
         self.trust = trust
         self.old_checkpoint = old_checkpoint
         self.mirrors = mirrors
         self.logs = logs
+        self.chain = chain
         self.checkpoint_note = receipt.entries[0].proof.checkpoint
         self.head = receipt.head
         self.judgement: Judgement | None = None
@@ -533,7 +559,38 @@ def _check_old_checkpoint(case: _Case) -> _Finding:
 
 
 def _check_settlement(case: _Case) -> _Finding:
-    return StepStatus.NOT_ASKED, "this session has not been settled on chain"
+    """Its bill is a leaf of the batch that trusted attesters have signed."""
+    settlement = case.receipt.settlement
+    if settlement is None:
+        return StepStatus.NOT_ASKED, "it holds no settlement: there is none (yet)"
+    cdrs = [(e.proof.index, e.record, e.entry) for e in case.receipt.of_kind(EntryKind.CDR)]
+    leaf = leaf_of(settlement, cdrs)
+    signed = check_signatures(settlement, case.trust)
+    if signed is None:
+        return StepStatus.NOT_ASKED, "no trust file says who the attesters are: pass --trust"
+    return StepStatus.OK, (
+        f"number {leaf.cdr_no} of its lane: {leaf.amount} and {leaf.vat} VAT in units of the"
+        f" asset, in a batch that {signed} trusted attesters signed"
+    )
+
+
+def _check_settlement_on_chain(case: _Case) -> _Finding:
+    settlement, answer = case.receipt.settlement, case.chain
+    if settlement is None or answer is None:
+        return StepStatus.NOT_ASKED, "the chain was not asked about a settlement: pass --rpc"
+    if answer.fault is not None:
+        return StepStatus.PENDING, f"{answer.source}: {answer.fault}"
+    match answer.state:
+        case BatchState.SETTLED if answer.is_settled:
+            return StepStatus.OK, f"settled on chain according to {answer.source}"
+        case BatchState.SETTLED:
+            return StepStatus.FAILED, "its batch is settled, but this bill was not paid with it"
+        case BatchState.KILLED:
+            return StepStatus.FAILED, "its batch was killed by a challenge"
+        case BatchState.PROPOSED:
+            return StepStatus.PENDING, "its batch is proposed, not settled yet"
+        case _:
+            return StepStatus.PENDING, f"{answer.source} does not know its batch (yet)"
 
 
 _SESSION_CHECKS: dict[str, _Check] = {
@@ -551,6 +608,7 @@ _CHECKS: dict[str, _Check] = {
     "anchor_on_topic": _check_anchor_on_topic,
     "old_checkpoint": _check_old_checkpoint,
     "settlement": _check_settlement,
+    "settlement_on_chain": _check_settlement_on_chain,
 }
 
 

@@ -5,7 +5,7 @@ It comes from outside (a place that its reader trusts), never from the document 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chargera.domain.errors import InvalidInput, Unreadable
@@ -40,7 +40,7 @@ class TrustedChain:
 
     chain_id: int
     rpc: str
-    contracts: Mapping[str, bytes]
+    contracts: Mapping[str, bytes] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)

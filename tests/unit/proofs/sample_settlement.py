@@ -25,6 +25,8 @@ from chargera.proofs.entry import EntryKind, envelope_bytes
 from chargera.proofs.evidence import LoggedRecord
 from chargera.proofs.ocpi import tariff_digest, tariff_from_ocpi
 from chargera.proofs.passport import token_id
+from chargera.proofs.receipt import OF_SESSION, receipt_document
+from chargera.proofs.receipt_settlement import Settlement
 from chargera.proofs.settlement import Batch, batch_digest, escrow_id, leaf_of_cdr
 from chargera.proofs.tree import inclusion_proof
 from chargera.proofs.trust import Trust, TrustedAttester, TrustedChain
@@ -41,6 +43,7 @@ from tests.unit.proofs.sample_receipt import (
     trust,
 )
 
+_ALWAYS = (EntryKind.STATION_REGISTERED, EntryKind.TARIFF_PUBLISHED)
 GATEWAY, PAYER, HOST, PROPOSER = 8, 7, 5, 9
 OPERATOR = "NL*C4E"
 PASSPORT = token_id("M", "N")
@@ -274,6 +277,29 @@ class Network:
             },
         )
         return replace(one, **changes)
+
+    def settlement(self, *indexes: int, signers: tuple[int, ...] = (1, 2)) -> Settlement:
+        """Return the settlement of these CDRs, signed by attesters with these keys."""
+        batch = self.batch(*indexes)
+        digest = batch_digest(batch, CHAIN_ID, HUB)
+        return Settlement(
+            CHAIN_ID, HUB, batch, tuple((address(n), sign(n, digest)) for n in signers)
+        )
+
+    def receipt(self, index: int, settlement: Settlement | None) -> bytes:
+        """Return the receipt of the session whose CDR is at a log index."""
+        note = self.log.note()
+        session_id = self.log.entries[index][1]["session_id"]
+        kept = [
+            i
+            for i in self.sessions[index]
+            if self.log.entries[i][0].kind in _ALWAYS
+            or (self.log.entries[i][1].get("session_id") == session_id
+            and self.log.entries[i][0].kind in OF_SESSION)
+        ]
+        readings = [records.event_from_record(row, field="e") for row in self.rows[index]]
+        entries = [self.log.receipt_entry(i, note) for i in kept]
+        return receipt_document(session_id, entries, readings, anchor_of(note), settlement)
 
     def chain(self, **changes: Any) -> ChainFacts:
         """Return what the chain says, but for `changes`."""

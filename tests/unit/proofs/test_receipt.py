@@ -95,6 +95,7 @@ def test_verify__anchored_and_trusted__every_asked_step_is_ok() -> None:
         "anchor_on_topic",
         "old_checkpoint",
         "settlement",
+        "settlement_on_chain",
     ]
 
 

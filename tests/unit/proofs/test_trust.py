@@ -58,6 +58,7 @@ def settled_document() -> dict[str, Any]:
 def test_parse_trust__chain_and_attesters__are_read() -> None:
     trust = parse_trust(settled_document())
     assert (trust.chain, trust.attesters) == (CHAIN, ATTESTERS)
+    assert {trust: "can be a key"}[parse_trust(settled_document())]
 
 
 def test_parse_trust__file_from_before_there_was_a_chain__trusts_none() -> None:
