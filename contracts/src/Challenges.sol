@@ -17,12 +17,15 @@ library Challenges {
 
     /// @notice Whether two leaves of one operator cannot both be: they name one session, or their
     /// sessions overlap on one EVSE.
-    function overlap(Batch calldata batch, Leaf calldata leaf, Batch calldata other, Leaf calldata otherLeaf)
-        internal
-        pure
-        returns (bool)
-    {
-        if (leaf.money.sessionKey() == otherLeaf.money.sessionKey()) return true;
+    function overlap(
+        Batch calldata batch,
+        Leaf calldata leaf,
+        Batch calldata other,
+        Leaf calldata otherLeaf
+    ) internal pure returns (bool) {
+        if (leaf.money.sessionKey() == otherLeaf.money.sessionKey()) {
+            return true;
+        }
         bytes32 passport = batch.passports[leaf.meter.passportIndex()];
         if (passport != other.passports[otherLeaf.meter.passportIndex()]) return false;
         if (leaf.meter.evse() != otherLeaf.meter.evse()) return false;
@@ -53,7 +56,9 @@ library Challenges {
 
         uint32 version = leaf.meter.policyVersion();
         if (!policy.isInForce(version, start)) return true;
-        return leaf.money.amount() > ceilingOf(policy.assetOf(version, batch.asset), energyWh, duration);
+        return
+            leaf.money.amount()
+                > ceilingOf(policy.assetOf(version, batch.asset), energyWh, duration);
     }
 
     /// @notice Whether a passport with these dates (zero: not yet) counts at `time`.

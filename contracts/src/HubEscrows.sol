@@ -6,7 +6,7 @@ import {IERC3009} from "@openzeppelin/contracts/interfaces/draft-IERC3009.sol";
 
 import {ISettlementHub} from "./interfaces/ISettlementHub.sol";
 import {HubState} from "./HubState.sol";
-import {OperatorId, PolicyParameters} from "./Types.sol";
+import {OperatorId} from "./Types.sol";
 
 /// @title HubEscrows: a payer's money for one session of one operator.
 /// @dev An escrow is opened once for ever: its slot keeps `openedAt` when it closes, so that no
@@ -28,8 +28,9 @@ abstract contract HubEscrows is ISettlementHub, HubState {
         uint64 deadline,
         bytes calldata signature
     ) external returns (bytes32 escrowId) {
-        escrowId = _open(payer, operatorId, sessionKey, asset, max, deadline);
-        _checkOpenSignature(payer, operatorId, sessionKey, asset, max, deadline, signature);
+        bytes32 structHash;
+        (escrowId, structHash) = _open(payer, operatorId, sessionKey, asset, max, deadline);
+        _checkSignature(payer, _typed(structHash), signature);
         _pull(asset, payer, max);
     }
 
@@ -46,8 +47,9 @@ abstract contract HubEscrows is ISettlementHub, HubState {
         bytes32 permitR,
         bytes32 permitS
     ) external returns (bytes32 escrowId) {
-        escrowId = _open(payer, operatorId, sessionKey, asset, max, deadline);
-        _checkOpenSignature(payer, operatorId, sessionKey, asset, max, deadline, signature);
+        bytes32 structHash;
+        (escrowId, structHash) = _open(payer, operatorId, sessionKey, asset, max, deadline);
+        _checkSignature(payer, _typed(structHash), signature);
         try IERC20Permit(asset)
             .permit(payer, address(this), max, deadline, permitV, permitR, permitS) {}
             catch {}
@@ -65,7 +67,7 @@ abstract contract HubEscrows is ISettlementHub, HubState {
         bytes calldata signature
     ) external returns (bytes32 escrowId) {
         if (signature.length != 65) revert WrongSignature(payer);
-        escrowId = _open(payer, operatorId, sessionKey, asset, max, deadline);
+        (escrowId,) = _open(payer, operatorId, sessionKey, asset, max, deadline);
         uint256 before = _balanceOf(asset);
         IERC3009(asset)
             .receiveWithAuthorization(
@@ -92,41 +94,41 @@ abstract contract HubEscrows is ISettlementHub, HubState {
         bytes calldata operatorSignature
     ) external {
         if (block.timestamp > deadline) revert Expired(deadline);
-        (bytes32 escrowId, Escrow memory escrow) = _openEscrow(payer, operatorId, sessionKey);
+        (bytes32 escrowId, Escrow storage escrow) = _openEscrow(payer, operatorId, sessionKey);
         if (max >= escrow.max) revert NotLower(escrow.max);
-        _checkSignature(
-            REGISTRY.operatorOf(operatorId).signer,
-            keccak256(abi.encode(LOWER_TYPEHASH, escrowId, max, deadline)),
-            operatorSignature
-        );
+        bytes32 structHash = keccak256(abi.encode(LOWER_TYPEHASH, escrowId, max, deadline));
+        address signer = REGISTRY.operatorOf(operatorId).signer;
+        _checkSignature(signer, _typed(structHash), operatorSignature);
+        address asset = POLICY.assetAt(escrow.assetIndex);
+        uint64 freed = escrow.max - max;
+        if (max == 0) _close(escrow);
+        else escrow.max = max;
         emit EscrowLowered(escrowId, max);
-        if (max == 0) _close(escrowId, escrow);
-        else _escrows[escrowId].max = max;
-        _credit(payer, _assets[escrow.assetIndex], escrow.max - max);
+        _credit(payer, asset, freed);
     }
 
     /// @inheritdoc ISettlementHub
     function askRefund(OperatorId operatorId, bytes16 sessionKey) external {
-        (bytes32 escrowId, Escrow memory escrow) = _openEscrow(msg.sender, operatorId, sessionKey);
-        PolicyParameters memory terms = _termsAt(escrow.openedAt);
-        uint40 from = escrow.openedAt + terms.refundAskAfter;
+        (bytes32 escrowId, Escrow storage escrow) = _openEscrow(msg.sender, operatorId, sessionKey);
+        (, uint32 askAfter, uint32 payAfter) = _windowsAt(escrow.openedAt);
+        uint40 from = escrow.openedAt + askAfter;
         if (block.timestamp < from) revert TooEarly(from);
-        if (escrow.askedAt == 0) {
-            escrow.askedAt = uint40(block.timestamp);
-            _escrows[escrowId].askedAt = escrow.askedAt;
-        }
-        emit RefundAsked(escrowId, escrow.askedAt + terms.refundPayAfter);
+        if (escrow.askedAt == 0) escrow.askedAt = uint40(block.timestamp);
+        emit RefundAsked(escrowId, escrow.askedAt + payAfter);
     }
 
     /// @inheritdoc ISettlementHub
     function refund(address payer, OperatorId operatorId, bytes16 sessionKey) external {
-        (bytes32 escrowId, Escrow memory escrow) = _openEscrow(payer, operatorId, sessionKey);
+        (bytes32 escrowId, Escrow storage escrow) = _openEscrow(payer, operatorId, sessionKey);
         if (escrow.askedAt == 0) revert NotAsked(escrowId);
-        uint40 from = escrow.askedAt + _termsAt(escrow.openedAt).refundPayAfter;
+        (,, uint32 payAfter) = _windowsAt(escrow.openedAt);
+        uint40 from = escrow.askedAt + payAfter;
         if (block.timestamp < from) revert TooEarly(from);
-        _close(escrowId, escrow);
-        emit Refunded(escrowId, escrow.max);
-        _credit(payer, _assets[escrow.assetIndex], escrow.max);
+        address asset = POLICY.assetAt(escrow.assetIndex);
+        uint64 amount = escrow.max;
+        _close(escrow);
+        emit Refunded(escrowId, amount);
+        _credit(payer, asset, amount);
     }
 
     /// @inheritdoc ISettlementHub
@@ -143,7 +145,8 @@ abstract contract HubEscrows is ISettlementHub, HubState {
         return _escrows[escrowId];
     }
 
-    /// @dev Writes an escrow whose money is yet to arrive in the same call.
+    /// @dev Writes an escrow whose money is yet to arrive in the same call. Returns what its payer
+    /// has to have signed.
     function _open(
         address payer,
         OperatorId operatorId,
@@ -151,44 +154,28 @@ abstract contract HubEscrows is ISettlementHub, HubState {
         address asset,
         uint64 max,
         uint64 deadline
-    ) private returns (bytes32 escrowId) {
+    ) private returns (bytes32 escrowId, bytes32 structHash) {
         if (block.timestamp > deadline) revert Expired(deadline);
         if (max == 0) revert ZeroAmount();
         uint8 assetIndex = _assetIndexOf(asset);
         // Not only listed once: the version in force says when this escrow can be asked back.
-        uint32 version = POLICY.versionAt(uint40(block.timestamp));
-        if (POLICY.assetOf(version, asset).asset != asset) revert AssetNotListed(asset);
+        if (_assetPolicyOf(asset).asset != asset) revert AssetNotListed(asset);
         escrowId = _escrowIdOf(payer, operatorId, sessionKey);
         if (_escrows[escrowId].openedAt != 0) revert EscrowExists(escrowId);
         _escrows[escrowId] = Escrow(assetIndex, max, uint40(block.timestamp), 0);
-        if (_assets[assetIndex] == address(0)) _assets[assetIndex] = asset;
         emit EscrowOpened(escrowId, payer, operatorId, sessionKey, asset, max);
-    }
-
-    function _checkOpenSignature(
-        address payer,
-        OperatorId operatorId,
-        bytes16 sessionKey,
-        address asset,
-        uint64 max,
-        uint64 deadline,
-        bytes calldata signature
-    ) private view {
-        _checkSignature(
-            payer,
-            keccak256(abi.encode(OPEN_TYPEHASH, operatorId, sessionKey, asset, max, deadline)),
-            signature
-        );
+        structHash =
+            keccak256(abi.encode(OPEN_TYPEHASH, operatorId, sessionKey, asset, max, deadline));
     }
 
     function _openEscrow(address payer, OperatorId operatorId, bytes16 sessionKey)
         private
         view
-        returns (bytes32 escrowId, Escrow memory escrow)
+        returns (bytes32, Escrow storage)
     {
-        escrowId = _escrowIdOf(payer, operatorId, sessionKey);
-        escrow = _escrows[escrowId];
+        bytes32 escrowId = _escrowIdOf(payer, operatorId, sessionKey);
+        Escrow storage escrow = _escrows[escrowId];
         if (escrow.assetIndex == 0) revert NoEscrow(escrowId);
+        return (escrowId, escrow);
     }
-
 }

@@ -18,7 +18,7 @@ abstract contract HubPayments is HubState {
     /// @dev A passport of a batch while the batch is paid: facts and sums.
     struct Earning {
         bool isRead;
-        uint16 commissionBps;
+        uint256 commissionBps;
         uint40 registeredAt;
         uint40 retiredAt;
         address host;
@@ -30,15 +30,15 @@ abstract contract HubPayments is HubState {
         bytes32 digest;
         bytes32 lane;
         address asset;
-        uint8 assetIndex;
+        uint256 assetIndex;
         bool isC4E;
-        uint128 c4eRate;
+        uint256 c4eRate;
         address market;
         // The policy version read last.
-        uint32 version;
-        uint16 feeBps;
-        uint16 opsBps;
-        uint16 reserveBps;
+        uint256 version;
+        uint256 feeBps;
+        uint256 opsBps;
+        uint256 reserveBps;
         // The word of the lane's bits that is held here.
         uint256 word;
         uint256 bits;
@@ -49,14 +49,14 @@ abstract contract HubPayments is HubState {
         uint256 feesInAsset;
         uint256 reserve;
         uint256 ops;
-        uint256 fiatPaid;
+        uint128 fiatPaid;
     }
 
     function _begin(Batch calldata batch, bytes32 digest) internal view returns (Run memory run) {
         run.digest = digest;
         run.lane = _laneOf(batch.operatorId, batch.asset);
         run.asset = batch.asset;
-        run.assetIndex = POLICY.assetIndex(batch.asset);
+        run.assetIndex = _assetIndexOf(batch.asset);
         run.isC4E = batch.asset == address(C4E);
         run.c4eRate = batch.c4eRate;
         run.market = POLICY.market();
@@ -93,11 +93,14 @@ abstract contract HubPayments is HubState {
         uint256 ops = Split.shareOf(amount, run.opsBps);
         (uint256 reserve, uint256 host, uint256 holders) =
             Split.divide(amount, fee, ops, run.reserveBps, earning.commissionBps);
-        run.reserve += reserve;
-        run.ops += ops;
-        run.holders[place] += holders;
-        if (leaf.meter.rail() == Rail.Wallet) host += leaf.money.vat();
-        earning.hostSum += host + _takeFee(run, earning.host, fee);
+        // No sum of 48 numbers of 64 bits overflows.
+        unchecked {
+            run.reserve += reserve;
+            run.ops += ops;
+            run.holders[place] += holders;
+            if (leaf.meter.rail() == Rail.Wallet) host += leaf.money.vat();
+            earning.hostSum += host + _takeFee(run, earning.host, fee);
+        }
     }
 
     /// @dev Credits every sum of a run, then moves the holders' part: the only calls to tokens.
@@ -130,13 +133,12 @@ abstract contract HubPayments is HubState {
         returns (bool)
     {
         address payer = leaf.party.payer();
-        bytes32 escrowId = _escrowIdOf(payer, operatorId, leaf.money.sessionKey());
-        Escrow memory escrow = _escrows[escrowId];
-        if (escrow.assetIndex != run.assetIndex) return false;
+        Escrow storage escrow = _escrows[_escrowIdOf(payer, operatorId, leaf.money.sessionKey())];
+        uint256 max = escrow.max;
         uint256 total = uint256(leaf.money.amount()) + leaf.money.vat();
-        if (total > escrow.max) return false;
-        _close(escrowId, escrow);
-        _credit(payer, run.asset, escrow.max - total);
+        if (escrow.assetIndex != run.assetIndex || total > max) return false;
+        _close(escrow);
+        _credit(payer, run.asset, max - total);
         return true;
     }
 
@@ -146,14 +148,14 @@ abstract contract HubPayments is HubState {
             run.burned += fee;
             return 0;
         }
-        HostBalance memory balance = _hosts[host];
+        HostBalance storage balance = _hosts[host];
+        (uint256 prepaid, uint256 maxRate) = (balance.amount, balance.maxRate);
         uint256 need = Split.inC4E(fee, run.c4eRate);
-        bool isTooDear = balance.maxRate != 0 && run.c4eRate > balance.maxRate;
-        if (isTooDear || need > balance.amount) {
+        if (need > prepaid || (maxRate != 0 && run.c4eRate > maxRate)) {
             run.feesInAsset += fee;
             return 0;
         }
-        _hosts[host].amount = uint128(balance.amount - need);
+        balance.amount = uint128(prepaid - need);
         run.burned += need;
         return fee;
     }
@@ -163,9 +165,9 @@ abstract contract HubPayments is HubState {
         (uint256 eachSigner, uint256 toProposer, uint256 toCaller) =
             Split.divideOps(run.ops, _countOf(signers));
         if (eachSigner != 0) {
-            for (uint256 rest = signers; rest != 0; rest &= rest - 1) {
-                address beneficiary = REGISTRY.attesterOf(_lowestOf(rest)).beneficiary;
-                _credit(beneficiary, run.asset, eachSigner);
+            for (uint8 i = 0; signers >> i != 0; ++i) {
+                if (!_has(signers, i)) continue;
+                _credit(REGISTRY.attesterOf(i).beneficiary, run.asset, eachSigner);
             }
         }
         _credit(proposer, run.asset, toProposer);
@@ -176,13 +178,15 @@ abstract contract HubPayments is HubState {
     function _earningOf(Run memory run, Batch calldata batch, uint256 place)
         private
         view
-        returns (Earning memory earning)
+        returns (Earning memory)
     {
-        earning = run.earnings[place];
-        if (earning.isRead) return earning;
-        earning.isRead = true;
-        (earning.host, earning.commissionBps, earning.registeredAt, earning.retiredAt) =
-            PASSPORT.settlementFacts(batch.passports[place]);
+        Earning memory earning = run.earnings[place];
+        if (!earning.isRead) {
+            earning.isRead = true;
+            (earning.host, earning.commissionBps, earning.registeredAt, earning.retiredAt) =
+                PASSPORT.settlementFacts(batch.passports[place]);
+        }
+        return earning;
     }
 
     function _readFees(Run memory run, uint32 version) private view {

@@ -3,10 +3,8 @@ pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {BatchLib} from "./BatchLib.sol";
 import {IAttesterRegistry} from "./interfaces/IAttesterRegistry.sol";
@@ -16,16 +14,15 @@ import {IChargerShares} from "./interfaces/IChargerShares.sol";
 import {INetworkPolicy} from "./interfaces/INetworkPolicy.sol";
 import {ISettlementTypes} from "./interfaces/ISettlementHub.sol";
 import {Split} from "./Split.sol";
-import {Batch, Leaf, OperatorId, PolicyParameters, Rail} from "./Types.sol";
+import {AssetPolicy, Batch, Leaf, OperatorId, Rail} from "./Types.sol";
 
 /// @title HubState: everything that the hub knows, and the steps that its parts share.
 /// @dev All storage of the hub is declared here and nowhere else, since SettlementHub and
 /// SettlementCourt run on the same. Everywhere state changes before a token is called, and money
 /// that comes in must arrive whole: a token that takes a fee is refused, and one that calls back
 /// finds the ledger as it will be. Nothing is ever pushed to an account that did not ask for it.
-abstract contract HubState is ISettlementTypes, EIP712 {
+abstract contract HubState is ISettlementTypes {
     using SafeERC20 for IERC20;
-    using SafeCast for uint256;
 
     /// @param locked Of pending batches; what of it is not paid becomes free again.
     struct GatewayBalance {
@@ -46,6 +43,12 @@ abstract contract HubState is ISettlementTypes, EIP712 {
         uint40 at;
     }
 
+    bytes32 private constant DOMAIN_TYPEHASH = keccak256(
+        "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+    );
+    bytes32 private constant DOMAIN_NAME = keccak256("ChargEra Settlement");
+    bytes32 private constant DOMAIN_VERSION = keccak256("1");
+
     IC4EToken public immutable C4E;
     IChargerPassport public immutable PASSPORT;
     IChargerShares public immutable SHARES;
@@ -57,8 +60,6 @@ abstract contract HubState is ISettlementTypes, EIP712 {
     mapping(address host => HostBalance) internal _hosts;
     mapping(address account => mapping(address asset => uint256)) internal _withdrawable;
     mapping(bytes32 escrowId => Escrow) internal _escrows;
-    /// @dev The policy's assets by their index, as they came to be used.
-    mapping(uint8 assetIndex => address) internal _assets;
     mapping(bytes32 digest => BatchState) internal _batches;
     mapping(bytes32 lane => LaneRate) internal _rates;
     mapping(bytes32 lane => mapping(uint256 word => uint256)) internal _settled;
@@ -72,7 +73,7 @@ abstract contract HubState is ISettlementTypes, EIP712 {
         address policy,
         address registry,
         address timelock
-    ) EIP712("ChargEra Settlement", "1") {
+    ) {
         C4E = IC4EToken(c4e);
         PASSPORT = IChargerPassport(passport);
         SHARES = IChargerShares(shares);
@@ -82,7 +83,15 @@ abstract contract HubState is ISettlementTypes, EIP712 {
     }
 
     function _digestOf(Batch calldata batch) internal view returns (bytes32) {
-        return _hashTypedDataV4(BatchLib.hashBatch(batch));
+        return _typed(BatchLib.hashBatch(batch));
+    }
+
+    /// @dev EIP-712, in the domain of the proxy that this code runs for.
+    function _typed(bytes32 structHash) internal view returns (bytes32) {
+        bytes32 domain = keccak256(
+            abi.encode(DOMAIN_TYPEHASH, DOMAIN_NAME, DOMAIN_VERSION, block.chainid, address(this))
+        );
+        return MessageHashUtils.toTypedDataHash(domain, structHash);
     }
 
     function _escrowIdOf(address payer, OperatorId operatorId, bytes16 sessionKey)
@@ -115,15 +124,8 @@ abstract contract HubState is ISettlementTypes, EIP712 {
         return IERC20(asset).balanceOf(address(this));
     }
 
-    function _checkSignature(address signer, bytes32 structHash, bytes calldata signature)
-        internal
-        view
-    {
-        _checkDigestSignature(signer, _hashTypedDataV4(structHash), signature);
-    }
-
     /// @dev By a key (ECDSA) or by a contract (ERC-1271).
-    function _checkDigestSignature(address signer, bytes32 digest, bytes calldata signature)
+    function _checkSignature(address signer, bytes32 digest, bytes calldata signature)
         internal
         view
     {
@@ -137,24 +139,31 @@ abstract contract HubState is ISettlementTypes, EIP712 {
         if (index == 0) revert AssetNotListed(asset);
     }
 
-    /// @dev What stays says that it was opened, and whether its payer asked it back.
-    function _close(bytes32 escrowId, Escrow memory escrow) internal {
-        _escrows[escrowId] = Escrow(0, 0, escrow.openedAt, escrow.askedAt);
+    /// @dev What the policy in force now says of an asset; zero where it does not list it.
+    function _assetPolicyOf(address asset) internal view returns (AssetPolicy memory) {
+        return POLICY.assetOf(POLICY.versionAt(uint40(block.timestamp)), asset);
     }
 
-    /// @dev The parameters in force at a time that is not in the future: they cannot change.
-    function _termsAt(uint40 time) internal view returns (PolicyParameters memory terms) {
-        (, terms) = POLICY.parametersOf(POLICY.versionAt(time));
-    }
-
-    function _pending(Batch calldata batch)
+    /// @dev Of the policy in force at a time that is not in the future: no later one changes it.
+    function _windowsAt(uint40 time)
         internal
         view
-        returns (bytes32 digest, BatchState memory state)
+        returns (uint32 settlementWindow, uint32 refundAskAfter, uint32 refundPayAfter)
     {
-        digest = _digestOf(batch);
-        state = _batches[digest];
+        return POLICY.windowsOf(POLICY.versionAt(time));
+    }
+
+    /// @dev What stays says that it was opened, and whether its payer asked it back.
+    function _close(Escrow storage escrow) internal {
+        escrow.assetIndex = 0;
+        escrow.max = 0;
+    }
+
+    function _pending(Batch calldata batch) internal view returns (bytes32, BatchState memory) {
+        bytes32 digest = _digestOf(batch);
+        BatchState memory state = _batches[digest];
         if (state.state != State.Pending) revert WrongState(digest, state.state);
+        return (digest, state);
     }
 
     /// @dev Whether those who signed and were not caught signing two things are still enough.
@@ -164,21 +173,19 @@ abstract contract HubState is ISettlementTypes, EIP712 {
     }
 
     function _unexpose(Batch calldata batch, uint112 signers) internal {
-        uint256 exposure =
-            Split.exposureOf(_walletTotalOf(batch), batch.c4eRate, _countOf(signers));
+        uint256 exposure = Split.exposureOf(_walletTotalOf(batch), batch.c4eRate, _countOf(signers));
         if (exposure == 0) return;
-        for (uint256 rest = signers; rest != 0; rest &= rest - 1) {
-            _exposures[_lowestOf(rest)] -= exposure;
+        for (uint256 i = 0; signers >> i != 0; ++i) {
+            if (_has(signers, i)) _exposures[i] -= exposure;
         }
     }
 
     /// @dev Of what a batch had locked, `paid` is gone and the rest is the gateway's again.
-    function _unlock(Batch calldata batch, uint256 locked, uint256 paid) internal {
+    function _unlock(Batch calldata batch, uint128 locked, uint128 paid) internal {
         if (batch.gateway == address(0)) return;
-        GatewayBalance memory balance = _gateways[batch.gateway][batch.asset];
-        _gateways[batch.gateway][batch.asset] = GatewayBalance(
-            (balance.free + locked - paid).toUint128(), (balance.locked - locked).toUint128()
-        );
+        GatewayBalance storage balance = _gateways[batch.gateway][batch.asset];
+        balance.locked -= locked;
+        balance.free += locked - paid;
     }
 
     function _walletTotalOf(Batch calldata batch) internal pure returns (uint256 total) {
@@ -195,11 +202,13 @@ abstract contract HubState is ISettlementTypes, EIP712 {
         return keccak256(abi.encode(operatorId, asset));
     }
 
-    function _lowestOf(uint256 bits) internal pure returns (uint8) {
-        return uint8(Math.log2(bits & (~bits + 1)));
+    function _has(uint256 bits, uint256 i) internal pure returns (bool) {
+        return bits >> i & 1 == 1;
     }
 
     function _countOf(uint256 bits) internal pure returns (uint256 count) {
-        for (; bits != 0; bits &= bits - 1) ++count;
+        for (; bits != 0; bits >>= 1) {
+            count += bits & 1;
+        }
     }
 }

@@ -70,9 +70,8 @@ contract SettlementCourt is HubPayments {
     /// @dev See ISettlementHub.
     function challengeImpossible(Batch calldata batch, uint256 leaf) external {
         (bytes32 digest, BatchState memory state) = _challengeable(batch, leaf);
-        if (
-            !Challenges.isImpossible(batch, batch.leaves[leaf], state.proposedAt, PASSPORT, POLICY)
-        ) revert NoFault();
+        if (!Challenges.isImpossible(batch, batch.leaves[leaf], state.proposedAt, PASSPORT, POLICY))
+        revert NoFault();
         _kill(batch, digest, state, KILLED_IMPOSSIBLE);
         REGISTRY.slash(state.signers, SLASH_BPS, msg.sender);
     }
@@ -83,7 +82,7 @@ contract SettlementCourt is HubPayments {
         returns (uint256 disputeId)
     {
         (bytes32 digest, BatchState memory state) = _challengeable(batch, leaf);
-        if (state.disputed >> leaf & 1 == 1) revert LeafAside(leaf);
+        if (_has(state.disputed, leaf)) revert LeafAside(leaf);
         uint64 amount = _setAside(batch, digest, batch.leaves[leaf], leaf);
         PolicyParameters memory terms = _termsAt(uint40(block.timestamp));
         uint256 bond = Math.max(Split.inC4E(amount, batch.c4eRate), terms.disputeBond)
@@ -146,8 +145,8 @@ contract SettlementCourt is HubPayments {
     {
         _batches[digest].state = State.Killed;
         _unexpose(batch, state.signers);
-        for (uint256 rest = state.disputed; rest != 0; rest &= rest - 1) {
-            _undispute(batch, digest, _lowestOf(rest));
+        for (uint256 i = 0; state.disputed >> i != 0; ++i) {
+            if (_has(state.disputed, i)) _undispute(batch, digest, i);
         }
         _unlock(batch, batch.fiatTotal, 0);
         emit Killed(digest, why, msg.sender);
@@ -224,5 +223,10 @@ contract SettlementCourt is HubPayments {
 
     function _disputeIdOf(bytes32 digest, uint256 leaf) private pure returns (uint256) {
         return uint256(keccak256(abi.encode(digest, leaf)));
+    }
+
+    /// @dev The parameters in force at a time that is not in the future.
+    function _termsAt(uint40 time) private view returns (PolicyParameters memory terms) {
+        (, terms) = POLICY.parametersOf(POLICY.versionAt(time));
     }
 }

@@ -20,8 +20,8 @@ import {Attestation, Batch, Leaf, OperatorId, Rail} from "./Types.sol";
 contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeable {
     using SafeCast for uint256;
 
-    /// @notice Most leaves of a batch, most passports in its table, most health reports.
-    uint256 public constant MAX_LEAVES = 48;
+    /// @dev Most leaves of a batch, most passports in its table, most health reports.
+    uint256 private constant MAX_LEAVES = 48;
 
     /// @notice Whose code challenges and disputes are.
     address public immutable COURT;
@@ -50,7 +50,9 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
         Attestation calldata attestation,
         bytes calldata gatewaySignature
     ) external returns (bytes32 digest) {
-        if (block.timestamp > batch.validUntil) revert Expired(batch.validUntil);
+        if (block.timestamp > batch.validUntil) {
+            revert Expired(batch.validUntil);
+        }
         digest = _digestOf(batch);
         if (_batches[digest].state != State.None) revert BatchKnown(digest);
         uint256 walletTotal = _checkBatch(batch);
@@ -59,8 +61,8 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
         _expose(attestation.signers, Split.exposureOf(walletTotal, batch.c4eRate, signers));
         _lock(batch, digest, gatewaySignature);
 
-        uint40 windowEndsAt =
-            uint40(block.timestamp) + _termsAt(uint40(block.timestamp)).settlementWindow;
+        (uint32 window,,) = _windowsAt(uint40(block.timestamp));
+        uint40 windowEndsAt = uint40(block.timestamp) + window;
         _batches[digest] = BatchState({
             proposedAt: uint40(block.timestamp),
             windowEndsAt: windowEndsAt,
@@ -70,12 +72,7 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
             signers: attestation.signers
         });
         emit Proposed(
-            digest,
-            batch.operatorId,
-            batch.asset,
-            batch.proposer,
-            attestation.signers,
-            windowEndsAt
+            digest, batch.operatorId, batch.asset, batch.proposer, attestation.signers, windowEndsAt
         );
     }
 
@@ -90,10 +87,10 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
 
         Run memory run = _begin(batch, digest);
         uint256 count = batch.leaves.length;
-        uint256 fiatAside;
+        uint128 fiatAside;
         for (uint256 i = 0; i < count; ++i) {
             Leaf calldata leaf = batch.leaves[i];
-            if (state.disputed >> i & 1 == 1) {
+            if (_has(state.disputed, i)) {
                 if (leaf.meter.rail() == Rail.Fiat) fiatAside += leaf.money.amount();
             } else if (_takeLeaf(run, batch, leaf)) {
                 _divide(run, batch, leaf);
@@ -190,8 +187,7 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
         }
         LaneRate memory lane = _rates[_laneOf(operatorId, asset)];
         if (lane.rate == 0) {
-            uint32 version = POLICY.versionAt(uint40(block.timestamp));
-            most = POLICY.assetOf(version, asset).c4eRate;
+            most = _assetPolicyOf(asset).c4eRate;
             // Without a row there is no rate at all: then least is above most.
             return (0, most == 0 ? 1 : most, most);
         }
@@ -204,46 +200,40 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
     function _checkBatch(Batch calldata batch) private view returns (uint256 walletTotal) {
         _assetIndexOf(batch.asset);
         uint256 count = batch.leaves.length;
-        if (count == 0 || count > MAX_LEAVES) revert BadBatch("leaves");
-        if (batch.health.length > MAX_LEAVES) revert BadBatch("health");
-        if (batch.proposer == address(0)) revert BadBatch("proposer");
-        _checkPassports(batch.passports);
+        _refuseIf(count == 0 || count > MAX_LEAVES, "leaves");
+        _refuseIf(batch.health.length > MAX_LEAVES, "health");
+        _refuseIf(batch.proposer == address(0), "proposer");
+        _refuseIf(batch.passports.length > MAX_LEAVES, "passports");
+        for (uint256 i = 1; i < batch.passports.length; ++i) {
+            _refuseIf(batch.passports[i - 1] >= batch.passports[i], "passports");
+        }
         uint32 latest = POLICY.latest();
         uint256 fiatTotal;
         bool hasFiat;
         for (uint256 i = 0; i < count; ++i) {
             Leaf calldata leaf = batch.leaves[i];
-            if (!leaf.meter.isWellFormed()) revert BadLeaf(i, "meter");
-            if (leaf.meter.passportIndex() >= batch.passports.length) revert BadLeaf(i, "passport");
+            _refuseLeafIf(!leaf.meter.isWellFormed(), i, "meter");
+            _refuseLeafIf(leaf.meter.passportIndex() >= batch.passports.length, i, "passport");
             uint32 version = leaf.meter.policyVersion();
-            if (version == 0 || version > latest) revert BadLeaf(i, "policyVersion");
+            _refuseLeafIf(version == 0 || version > latest, i, "policyVersion");
             if (leaf.meter.rail() == Rail.Fiat) {
                 hasFiat = true;
                 fiatTotal += leaf.money.amount();
             } else {
-                if (leaf.party.payer() == address(0)) revert BadLeaf(i, "payer");
+                _refuseLeafIf(leaf.party.payer() == address(0), i, "payer");
                 walletTotal += uint256(leaf.money.amount()) + leaf.money.vat();
             }
         }
-        if (fiatTotal != batch.fiatTotal) revert BadBatch("fiatTotal");
-        if (hasFiat != (batch.gateway != address(0))) revert BadBatch("gateway");
+        _refuseIf(fiatTotal != batch.fiatTotal, "fiatTotal");
+        _refuseIf(hasFiat != (batch.gateway != address(0)), "gateway");
     }
 
-    /// @dev Each once. A table in ascending order, as ours are, costs one comparison a passport.
-    function _checkPassports(bytes32[] calldata passports) private pure {
-        uint256 count = passports.length;
-        if (count > MAX_LEAVES) revert BadBatch("passports");
-        bytes32 largest;
-        for (uint256 i = 0; i < count; ++i) {
-            bytes32 passport = passports[i];
-            if (i == 0 || passport > largest) {
-                largest = passport;
-                continue;
-            }
-            for (uint256 k = 0; k < i; ++k) {
-                if (passports[k] == passport) revert BadBatch("passports");
-            }
-        }
+    function _refuseIf(bool isWrong, bytes32 what) private pure {
+        if (isWrong) revert BadBatch(what);
+    }
+
+    function _refuseLeafIf(bool isWrong, uint256 leaf, bytes32 what) private pure {
+        if (isWrong) revert BadLeaf(leaf, what);
     }
 
     function _checkRate(Batch calldata batch) private view {
@@ -255,24 +245,25 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
     /// @dev Adds to what each signer answers for, never more than he can lose.
     function _expose(uint112 signers, uint256 exposure) private {
         if (exposure == 0) return;
-        for (uint256 rest = signers; rest != 0; rest &= rest - 1) {
-            uint8 index = _lowestOf(rest);
-            uint256 total = _exposures[index] + exposure;
-            uint256 bond = REGISTRY.bondOf(index);
-            if (total > bond) revert OverBond(index, total, bond);
-            _exposures[index] = total;
+        for (uint8 i = 0; signers >> i != 0; ++i) {
+            if (!_has(signers, i)) continue;
+            uint256 total = _exposures[i] + exposure;
+            uint256 bond = REGISTRY.bondOf(i);
+            if (total > bond) revert OverBond(i, total, bond);
+            _exposures[i] = total;
         }
     }
 
     /// @dev The gateway signs the digest, so it knows every leaf that it pays.
     function _lock(Batch calldata batch, bytes32 digest, bytes calldata gatewaySignature) private {
         if (batch.gateway == address(0)) return;
-        _checkDigestSignature(batch.gateway, digest, gatewaySignature);
-        GatewayBalance memory balance = _gateways[batch.gateway][batch.asset];
+        _checkSignature(batch.gateway, digest, gatewaySignature);
+        GatewayBalance storage balance = _gateways[batch.gateway][batch.asset];
         uint128 total = batch.fiatTotal;
-        if (total > balance.free) revert NotEnough(total, balance.free);
-        _gateways[batch.gateway][batch.asset] =
-            GatewayBalance(balance.free - total, balance.locked + total);
+        uint128 free = balance.free;
+        if (total > free) revert NotEnough(total, free);
+        balance.free = free - total;
+        balance.locked += total;
     }
 
     /// @dev The lane's first rate, or the first one after the days that the last one used: what is

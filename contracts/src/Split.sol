@@ -14,11 +14,13 @@ library Split {
 
     /// @notice The parts of a net amount; with `fee` and `ops` they sum to it.
     /// The reserve comes out of the host's commission, and is never more than that.
-    function divide(uint256 amount, uint256 fee, uint256 ops, uint256 reserveBps, uint256 commissionBps)
-        internal
-        pure
-        returns (uint256 reserve, uint256 host, uint256 holders)
-    {
+    function divide(
+        uint256 amount,
+        uint256 fee,
+        uint256 ops,
+        uint256 reserveBps,
+        uint256 commissionBps
+    ) internal pure returns (uint256 reserve, uint256 host, uint256 holders) {
         uint256 commission = shareOf(amount, commissionBps);
         reserve = Math.min(shareOf(amount, reserveBps), commission);
         host = commission - reserve;

@@ -130,7 +130,7 @@ function isWellFormed(LeafMeter meter) pure returns (bool) {
 /// @param c4eRate C4E minor units for 10^6 minor units of the asset; 10^6 in a C4E lane.
 /// @param gateway Who prepaid the fiat leaves; zero where there are none.
 /// @param fiatTotal Sum of the net amounts of the fiat leaves.
-/// @param passports The passports that leaves name by their place here, each once.
+/// @param passports The passports that leaves name by their place here, in ascending order.
 /// @param health Health reports: passport place (8) | asOf (40) | uptimeBps (16) | faultScore (16).
 struct Batch {
     OperatorId operatorId;

@@ -47,7 +47,12 @@ interface ISettlementTypes {
     }
 
     event EscrowOpened(
-        bytes32 indexed escrowId, address indexed payer, OperatorId indexed operatorId, bytes16 sessionKey, address asset, uint64 max
+        bytes32 indexed escrowId,
+        address indexed payer,
+        OperatorId indexed operatorId,
+        bytes16 sessionKey,
+        address asset,
+        uint64 max
     );
     event EscrowLowered(bytes32 indexed escrowId, uint64 max);
     event RefundAsked(bytes32 indexed escrowId, uint40 payableAt);
@@ -71,7 +76,14 @@ interface ISettlementTypes {
     event Killed(bytes32 indexed digest, uint8 why, address indexed challenger);
     /// @notice F of a batch: burned as C4E, and what went to the Timelock in the asset instead.
     event FeesTaken(bytes32 indexed digest, uint256 burnedC4E, uint256 feesInAsset);
-    event Disputed(uint256 indexed disputeId, bytes32 indexed digest, uint8 leaf, address indexed disputer, bytes32 reasonDigest, uint256 bond);
+    event Disputed(
+        uint256 indexed disputeId,
+        bytes32 indexed digest,
+        uint8 leaf,
+        address indexed disputer,
+        bytes32 reasonDigest,
+        uint256 bond
+    );
     event DisputeEnded(uint256 indexed disputeId, bool leafStands);
     event Credited(address indexed account, address indexed asset, uint256 amount);
     event Withdrawn(address indexed account, address indexed asset, address to, uint256 amount);
@@ -120,26 +132,51 @@ interface ISettlementHub is ISettlementTypes {
     /// Anybody may send it. Emits EscrowOpened. Fails with Expired, WrongSignature, EscrowExists,
     /// AssetNotListed, ZeroAmount.
     function open(
-        address payer, OperatorId operatorId, bytes16 sessionKey, address asset, uint64 max, uint64 deadline, bytes calldata signature
+        address payer,
+        OperatorId operatorId,
+        bytes16 sessionKey,
+        address asset,
+        uint64 max,
+        uint64 deadline,
+        bytes calldata signature
     ) external returns (bytes32 escrowId);
 
     /// @notice As `open`, with an ERC-2612 permit first (one that fails is ignored: somebody may
     /// have used it already).
     function openWithPermit(
-        address payer, OperatorId operatorId, bytes16 sessionKey, address asset, uint64 max, uint64 deadline, bytes calldata signature,
-        uint8 permitV, bytes32 permitR, bytes32 permitS
+        address payer,
+        OperatorId operatorId,
+        bytes16 sessionKey,
+        address asset,
+        uint64 max,
+        uint64 deadline,
+        bytes calldata signature,
+        uint8 permitV,
+        bytes32 permitR,
+        bytes32 permitS
     ) external returns (bytes32 escrowId);
 
     /// @notice As `open`, by ERC-3009 `receiveWithAuthorization` whose nonce is the escrow id
     /// (validAfter 0, validBefore deadline, value max): one signature for all.
     function openWithAuthorization(
-        address payer, OperatorId operatorId, bytes16 sessionKey, address asset, uint64 max, uint64 deadline, bytes calldata signature
+        address payer,
+        OperatorId operatorId,
+        bytes16 sessionKey,
+        address asset,
+        uint64 max,
+        uint64 deadline,
+        bytes calldata signature
     ) external returns (bytes32 escrowId);
 
     /// @notice Lower an escrow's maximum by the operator's signature over `Lower(bytes32 escrowId,
     /// uint64 max,uint64 deadline)`; the difference is the payer's to withdraw at once. Zero closes it.
     function lowerMax(
-        address payer, OperatorId operatorId, bytes16 sessionKey, uint64 max, uint64 deadline, bytes calldata operatorSignature
+        address payer,
+        OperatorId operatorId,
+        bytes16 sessionKey,
+        uint64 max,
+        uint64 deadline,
+        bytes calldata operatorSignature
     ) external;
 
     /// @notice Ask an escrow back. Only its payer (the caller), from the policy's age on.
@@ -165,9 +202,11 @@ interface ISettlementHub is ISettlementTypes {
     /// @notice Propose a batch with a quorum's signatures and, where it has fiat leaves, the
     /// gateway's, all over its digest. Anybody. Locks fiatTotal; adds the wallet total to the
     /// signers' exposures. Emits Proposed.
-    function propose(Batch calldata batch, Attestation calldata attestation, bytes calldata gatewaySignature)
-        external
-        returns (bytes32 digest);
+    function propose(
+        Batch calldata batch,
+        Attestation calldata attestation,
+        bytes calldata gatewaySignature
+    ) external returns (bytes32 digest);
 
     /// @notice Pay a batch whose window is over; a leaf that cannot be paid is skipped. Anybody.
     function settle(Batch calldata batch) external returns (uint48 paid);
@@ -179,7 +218,12 @@ interface ISettlementHub is ISettlementTypes {
     /// with, or overlaps by more than 60 s on its EVSE, a leaf with a lower log index in `other`, a
     /// pending or settled batch (or the same one) of the same operator (challenge b). Within the
     /// window. 20 % of the bond of each who signed both.
-    function challengeOverlap(Batch calldata batch, uint256 leaf, Batch calldata other, uint256 otherLeaf) external;
+    function challengeOverlap(
+        Batch calldata batch,
+        uint256 leaf,
+        Batch calldata other,
+        uint256 otherLeaf
+    ) external;
 
     /// @notice Kill a pending batch for an impossible leaf (challenge c). Within the window. 20 % of
     /// each signer's bond.
@@ -187,7 +231,9 @@ interface ISettlementHub is ISettlementTypes {
 
     /// @notice Dispute what no contract can see of a leaf in a pending batch, with a bond (C4E,
     /// approved before). Sets the leaf's amount aside and freezes its signers' bonds.
-    function dispute(Batch calldata batch, uint256 leaf, bytes32 reasonDigest) external returns (uint256 disputeId);
+    function dispute(Batch calldata batch, uint256 leaf, bytes32 reasonDigest)
+        external
+        returns (uint256 disputeId);
 
     /// @notice Decide a dispute. Only the Governor.
     function rule(uint256 disputeId, Batch calldata batch, bool leafStands) external;
@@ -204,19 +250,34 @@ interface ISettlementHub is ISettlementTypes {
     // Reading -----------------------------------------------------------------------------------
 
     function batchDigest(Batch calldata batch) external view returns (bytes32);
-    function escrowIdOf(address payer, OperatorId operatorId, bytes16 sessionKey) external pure returns (bytes32);
+    function escrowIdOf(address payer, OperatorId operatorId, bytes16 sessionKey)
+        external
+        pure
+        returns (bytes32);
     function escrowOf(bytes32 escrowId) external view returns (Escrow memory);
     function batchOf(bytes32 digest) external view returns (BatchState memory);
     /// @notice Whether a number of a lane was paid or is disputed.
-    function isSettled(OperatorId operatorId, address asset, uint48 cdrNo) external view returns (bool);
+    function isSettled(OperatorId operatorId, address asset, uint48 cdrNo)
+        external
+        view
+        returns (bool);
     /// @notice 256 such bits, of the numbers from 256 x word.
-    function settledWord(OperatorId operatorId, address asset, uint256 word) external view returns (uint256);
-    function gatewayOf(address gateway, address asset) external view returns (uint128 free, uint128 locked);
+    function settledWord(OperatorId operatorId, address asset, uint256 word)
+        external
+        view
+        returns (uint256);
+    function gatewayOf(address gateway, address asset)
+        external
+        view
+        returns (uint128 free, uint128 locked);
     function prepaidOf(address host) external view returns (uint128 amount, uint128 maxRate);
     function withdrawable(address account, address asset) external view returns (uint256);
     /// @notice C4E minor units of pending wallet totals that attester `index` stands for.
     function exposureOf(uint8 index) external view returns (uint256);
     function disputeOf(uint256 disputeId) external view returns (Dispute memory);
     /// @notice The lane's last rate and the bounds of what `propose` takes now.
-    function rateBounds(OperatorId operatorId, address asset) external view returns (uint128 last, uint128 least, uint128 most);
+    function rateBounds(OperatorId operatorId, address asset)
+        external
+        view
+        returns (uint128 last, uint128 least, uint128 most);
 }
