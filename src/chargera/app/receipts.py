@@ -9,8 +9,11 @@ from chargera.domain.errors import Conflict, NotFound, Refused
 from chargera.domain.transaction import SessionEvent
 from chargera.proofs import canonical, records
 from chargera.proofs.anchor import AnchoredMessage
+from chargera.proofs.batch_file import parse_batch
+from chargera.proofs.chain_values import parse_address, parse_hex
 from chargera.proofs.entry import EntryKind, parse_envelope
 from chargera.proofs.receipt import ENTRIES_MAX, ReceiptEntry, receipt_document
+from chargera.proofs.receipt_settlement import Settlement
 from chargera.proofs.tlog_proof import parse_tlog_proof
 
 IN_RECEIPT = (
@@ -34,6 +37,14 @@ class ReceiptHead:
     anchor: AnchoredMessage | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredSettlement:
+    """A signed batch as it is stored, and who signed it: addresses and signatures as text."""
+
+    batch: Mapping[str, Any]
+    signatures: Sequence[tuple[str, str]]
+
+
 class ReceiptWork(Protocol):
     """The database as receipts need it."""
 
@@ -51,6 +62,9 @@ class ReceiptWork(Protocol):
 
     async def receipt_head(self, log_index: int) -> ReceiptHead | None:
         """Return the first anchored head above an index, else the newest; None: none covers it."""
+
+    async def settlement(self, session_id: str) -> StoredSettlement | None:
+        """Return the signed batch that pays a session's bill; None while there is none."""
 
 
 async def build_receipt(
@@ -102,6 +116,25 @@ async def build_receipt(
         [_entry(entry, proof) for entry, proof in zip(chosen, proofs, strict=True)],
         events[: cdr["events"]["count"]],
         head.anchor,
+        _settlement(await work.settlement(session_id), _record(cdrs[0])),
+    )
+
+
+def _settlement(
+    stored: StoredSettlement | None, first_bill: Mapping[str, Any]
+) -> Settlement | None:
+    """Return the settlement of a session, on the chain that its first bill names."""
+    if stored is None:
+        return None
+    terms = first_bill["settlement"]
+    return Settlement(
+        terms["chain_id"],
+        parse_address(terms["hub"], field="hub"),
+        parse_batch(dict(stored.batch)),
+        tuple(
+            (parse_address(signer, field="signer"), parse_hex(signature, field="signature"))
+            for signer, signature in stored.signatures
+        ),
     )
 
 

@@ -39,7 +39,7 @@ from chargera.app.ports import (
     TariffInForce,
     Wanted,
 )
-from chargera.app.receipts import ReceiptHead
+from chargera.app.receipts import ReceiptHead, StoredSettlement
 from chargera.domain.errors import Unreadable
 from chargera.domain.messages import ReadingContext
 from chargera.domain.proof_level import ProofLevel
@@ -117,6 +117,7 @@ class MemoryDatabase:
         self.payables: dict[str, Payable] = {}
         """What can be settled, by session id."""
         self.heads: list[tuple[int, ReceiptHead]] = []
+        self.settlements: dict[str, StoredSettlement] = {}
         self.numbers_given = 0
         self.loads = 0
         self.fail_commit: Exception | None = None
@@ -288,6 +289,10 @@ class MemoryWork:
         anchored = [(size, head) for size, head in covering if head.anchor is not None]
         chosen = min(anchored, key=_size, default=None) or max(covering, key=_size, default=None)
         return None if chosen is None else chosen[1]
+
+    async def settlement(self, session_id: str) -> StoredSettlement | None:
+        """Return the signed batch that pays a session's bill."""
+        return self.database.settlements.get(session_id)
 
     # Rows ---------------------------------------------------------------------------------
 

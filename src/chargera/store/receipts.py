@@ -7,7 +7,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 
 from chargera.app.ports import StoredEntry
-from chargera.app.receipts import ReceiptHead
+from chargera.app.receipts import ReceiptHead, StoredSettlement
 from chargera.domain.transaction import SessionEvent
 from chargera.proofs.anchor import AnchoredMessage
 from chargera.proofs.entry import EntryKind
@@ -63,6 +63,24 @@ class ReceiptStore:
             [log_index],
         )
         return ReceiptHead(rows[0]["note"], None) if rows else None
+
+    async def settlement(self, session_id: str) -> StoredSettlement | None:
+        """Return the signed batch that pays a session's bill; None while there is none."""
+        rows = await self._rows(
+            "select b.digest, b.document from lane_cdr l join batch b on b.digest = l.batch"
+            " where l.session_id = %s and l.state <> 'skipped'"
+            " and b.state in ('signed', 'proposed', 'settled')",
+            [session_id],
+        )
+        if not rows:
+            return None
+        signatures = await self._rows(
+            "select attester, signature from attestation"
+            " where digest = %s and signature is not null order by place",
+            [rows[0]["digest"]],
+        )
+        pairs = [(row["attester"], row["signature"]) for row in signatures]
+        return StoredSettlement(rows[0]["document"], pairs)
 
     async def id_token_text(self, session_id: str) -> str | None:
         """Return the identifier of a session as it was registered; None without one."""

@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 
 from chargera.app.ports import NewEntry
-from chargera.app.receipts import ReceiptHead, build_receipt
+from chargera.app.receipts import ReceiptHead, StoredSettlement, build_receipt
 from chargera.domain.errors import Conflict, NotFound, Refused
-from chargera.proofs import records
+from chargera.proofs import canonical, records
+from chargera.proofs.batch_file import batch_document
+from chargera.proofs.chain_values import address_text, hex_text
 from chargera.proofs.checkpoint import Checkpoint, sign_checkpoint
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.receipt import ENTRIES_MAX, parse_receipt, verify_receipt
@@ -16,7 +18,9 @@ from chargera.proofs.tlog_proof import TlogProof
 from chargera.proofs.tree import MemoryTree, inclusion_proof, leaf_hash
 from tests.histories import IN_FORCE, STATION, STATION_ID, TARIFF
 from tests.unit.app.rig import START, V1, E, Rig, U, event, start_1_6
+from tests.unit.proofs.sample_batch import CHAIN_ID, HUB
 from tests.unit.proofs.sample_receipt import LOG_KEY, ORIGIN, anchor_of, log_verifier, trust
+from tests.unit.proofs.sample_settlement import Network
 
 
 class Issuer:
@@ -151,3 +155,25 @@ async def test_receipt__records_were_erased__refused(issuer: Issuer) -> None:
             entries[place] = replace(entry, record=None, salt=None)
     with pytest.raises(Refused):
         await issuer.receipt()
+
+
+async def test_receipt__bill_in_a_signed_batch__its_settlement_on_the_chain_it_names(
+    issuer: Issuer,
+) -> None:
+    """The first bill says where; a later one, which corrects it, does not."""
+    await ended(issuer)
+    memory = issuer.rig.memory
+    session_id = issuer.rig.session.transaction.session_id
+    [place] = [e.log_index for e in memory.entries if e.kind is EntryKind.CDR]
+    stored = memory.entries[place]
+    assert stored.record is not None
+    terms = {"chain_id": CHAIN_ID, "hub": address_text(HUB)}
+    record = canonical.decode(stored.record) | {"settlement": terms}  # type: ignore[operator]  # an object
+    memory.entries[place] = replace(stored, record=canonical.encode(record))
+    network = Network()
+    settlement = network.settlement(network.add_session(0))
+    memory.settlements[session_id] = StoredSettlement(
+        batch_document(settlement.batch),
+        [(address_text(who), hex_text(signature)) for who, signature in settlement.signatures],
+    )
+    assert parse_receipt(await issuer.receipt()).settlement == settlement
