@@ -20,6 +20,7 @@ const NAMES = [
   "EmissionController",
   "NetworkPolicy",
   "NetworkTimelock",
+  "SettlementCourt",
   "SettlementHub",
   "TestEuro",
 ];
