@@ -45,13 +45,15 @@ class Anvil:
 
 
 @contextmanager
-def running_anvil(program: str, chain_id: int, start_s: int, *arguments: str) -> Iterator[Anvil]:
-    """A node with our chain's rules: Cancun, free gas, blocks of 15 M."""
+def running_anvil(
+    program: str, chain_id: int, start_s: int, *arguments: str, gas_limit: int = 15_000_000
+) -> Iterator[Anvil]:
+    """A node with our chain's rules: Cancun, free gas, blocks of `gas_limit`."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     command = [
         program, "--silent", "--host", "127.0.0.1", "--port", str(port), "--hardfork", "cancun",
-        "--chain-id", str(chain_id), "--timestamp", str(start_s), "--gas-limit", "15000000",
+        "--chain-id", str(chain_id), "--timestamp", str(start_s), "--gas-limit", str(gas_limit),
         "--base-fee", "0", "--gas-price", "0", "--accounts", "1", *arguments,
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -3,7 +3,9 @@
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
+from datetime import datetime
 
 import httpx2
 import pytest
@@ -11,13 +13,17 @@ from eth_account import Account as Web3Account
 from web3 import Web3
 from web3.exceptions import ContractCustomError, Web3RPCError
 
+from chargera.ledger.abi import interface
 from chargera.ledger.chain_key import ChainKey
 from chargera.ledger.evm.transaction import parse
+from chargera.proofs.chain_values import address_text, operator_word
 from tests.evm_contracts import COUNTER, REFUSER, Account, init_code, word
 from tests.server import ServerProcess, data_folder
+from tests.settlement_workload import AMOUNT, DEPOSIT, GATEWAY, KEEPER, OPERATOR_ID, Workload
 
 KEY = ChainKey(b"\x07" * 32)
 NODE_SETTINGS = {"CHAIN_SNAPSHOT_INTERVAL": 40}
+BATCHES_A_KILL, LEAVES = 4, 4
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +89,13 @@ def send(web3: Web3, account, fields: dict) -> dict:
 
 
 class Sender:
-    """Sends without pause, each transaction again until it is acknowledged."""
+    """Sends transactions in order, each again until it is acknowledged."""
 
-    def __init__(self, url: str, chain_id: int, counter: bytes, nonce: int) -> None:
+    def __init__(self, url: str, waiting: deque[bytes]) -> None:
         self.url = url
-        self.account = Account(KEY, chain_id, nonce)
-        self.counter = counter
+        self.waiting = waiting
         self.acknowledged: list[bytes] = []
-        self.stopped = threading.Event()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> "Sender":
@@ -98,26 +103,21 @@ class Sender:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.stopped.set()
+        self._stopped.set()
         self._thread.join(30)
         assert not self._thread.is_alive()
 
     def _run(self) -> None:
         with httpx2.Client(timeout=10) as client:
-            while not self.stopped.is_set():
-                raw = self.account.transaction(self.counter)
-                while not self._is_acknowledged(client, raw):
-                    if self.stopped.is_set():
-                        return
-                    time.sleep(0.02)
-                self.acknowledged.append(parse(raw).hash)
-
-    def _is_acknowledged(self, client: httpx2.Client, raw: bytes) -> bool:
-        try:
-            answer = rpc(client, self.url, "eth_sendRawTransaction", f"0x{raw.hex()}")
-        except (httpx2.HTTPError, ValueError):
-            return False
-        return answer == f"0x{parse(raw).hash.hex()}"
+            while self.waiting and not self._stopped.is_set():
+                raw = self.waiting[0]
+                try:
+                    answer = rpc(client, self.url, "eth_sendRawTransaction", text(raw))
+                except (httpx2.HTTPError, ValueError):
+                    answer = None
+                if answer == text(parse(raw).hash):
+                    self.acknowledged.append(self.waiting.popleft())
+                self._stopped.wait(0.01)
 
 
 def rpc(client: httpx2.Client, url: str, method: str, *parameters):
@@ -125,11 +125,12 @@ def rpc(client: httpx2.Client, url: str, method: str, *parameters):
     return client.post(f"{url}/rpc", json=call).json().get("result")
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.long)])
-def test_kill_while_transactions_are_sent__none_acknowledged_is_lost_or_done_twice(kills):
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.long)])
+def test_kill_during_settlement__nothing_acknowledged_is_lost_and_nothing_paid_twice(kills):
     chance = random.Random(kills)
     with data_folder() as folder:
-        server = ServerProcess(folder, settings=NODE_SETTINGS)
+        server = ServerProcess(folder, "--clock", "manual", settings=NODE_SETTINGS)
         server.start()
         try:
             ordeal(server, kills, chance)
@@ -138,34 +139,87 @@ def test_kill_while_transactions_are_sent__none_acknowledged_is_lost_or_done_twi
 
 
 def ordeal(server: ServerProcess, kills: int, chance: random.Random) -> None:
-    acknowledged: list[bytes] = []
-    with httpx2.Client(timeout=10) as client:
+    with httpx2.Client(timeout=30) as client:
         url = server.ready["http"]
         chain_id = int(rpc(client, url, "eth_chainId"), 16)
-        creation = Account(KEY, chain_id).creation(COUNTER)
-        made = rpc(client, url, "eth_sendRawTransaction", f"0x{creation.hex()}")
-        receipt = rpc(client, url, "eth_getTransactionReceipt", made)
-        counter = bytes.fromhex(receipt["contractAddress"][2:])
+        start_s = int(time.time()) + 1_000
+        batches = kills * BATCHES_A_KILL
+        workload = Workload(chain_id, start_s, passports=5, batches=batches, leaves=LEAVES)
+        clock = Clock(server)
+        for part in (workload.setting_up, workload.proposing):
+            for sent in part:
+                clock.move_to(sent.time)
+                done = rpc(client, url, "eth_sendRawTransaction", text(sent.raw))
+                assert done == text(parse(sent.raw).hash)
+        clock.move_to(workload.settled_s)
+        waiting = deque(sent.raw for sent in workload.settling)
+        acknowledged: list[bytes] = []
         for _ in range(kills):
-            nonce = int(rpc(client, url, "eth_getTransactionCount", text(KEY.address)), 16)
-            with Sender(url, chain_id, counter, nonce) as sender:
-                time.sleep(0.3 + chance.random())
+            with Sender(server.ready["http"], waiting) as sender:
+                time.sleep(0.1 + 0.4 * chance.random())
                 server.kill(database_first=chance.random() < 0.5)
             acknowledged += sender.acknowledged
             server.start()  # computes the journal again, and refuses to start on a difference
-            url = server.ready["http"]
-        check(client, url, counter, acknowledged)
+        with Sender(server.ready["http"], waiting) as sender:
+            while waiting:
+                time.sleep(0.01)
+        check(client, server.ready["http"], workload, acknowledged + sender.acknowledged)
 
 
-def check(client: httpx2.Client, url: str, counter: bytes, acknowledged: list[bytes]) -> None:
-    assert len(acknowledged) > 20
-    for transaction_hash in acknowledged:
-        receipt = rpc(client, url, "eth_getTransactionReceipt", text(transaction_hash))
+class Clock:
+    """The server's manual clock."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self._time_s = 0
+
+    def move_to(self, time_s: int) -> None:
+        if time_s == self._time_s:
+            return
+        self._time_s = time_s
+        with self._server.client() as client:
+            now = client.post("clock/advance", json={"seconds": 0}).json()["now"]
+            ahead_s = time_s - datetime.fromisoformat(now).timestamp()
+            if ahead_s > 0:
+                client.post("clock/advance", json={"seconds": ahead_s}).raise_for_status()
+
+
+def check(client: httpx2.Client, url: str, workload: Workload, acknowledged: list[bytes]) -> None:
+    assert acknowledged == [sent.raw for sent in workload.settling]
+    for raw in acknowledged:
+        receipt = rpc(client, url, "eth_getTransactionReceipt", text(parse(raw).hash))
         assert receipt["status"] == "0x1"
-    count = int(rpc(client, url, "eth_call", {"to": text(counter)}, "latest"), 16) - 1
-    nonce = int(rpc(client, url, "eth_getTransactionCount", text(KEY.address)), 16)
-    assert count == nonce - 1 == int(rpc(client, url, "eth_blockNumber"), 16) - 1
-    assert count >= len(acknowledged)
+    euro = workload.contracts["TestEuro"]
+    free, locked = read(
+        client, url, workload, "gatewayOf", GATEWAY.address_text, address_text(euro)
+    )
+    assert (free, locked) == (DEPOSIT - workload.sessions * AMOUNT, 0)
+    lane = (operator_word(OPERATOR_ID), address_text(euro))
+    words = [
+        read(client, url, workload, "settledWord", *lane, word)
+        for word in range(workload.sessions // 256 + 1)
+    ]
+    assert sum(word.bit_count() for word in words) == workload.sessions
+    sent = [parse(raw).sender for raw in every(workload)]
+    assert count_of(client, url, KEEPER.address) == sent.count(KEEPER.address)
+
+
+def every(workload: Workload) -> list[bytes]:
+    parts = (workload.setting_up, workload.proposing, workload.settling)
+    return [sent.raw for part in parts for sent in part]
+
+
+def count_of(client: httpx2.Client, url: str, address: bytes) -> int:
+    return int(rpc(client, url, "eth_getTransactionCount", text(address)), 16)
+
+
+def read(client: httpx2.Client, url: str, workload: Workload, name: str, *arguments):
+    function = interface("SettlementHub").function(name)
+    call = {
+        "to": text(workload.contracts["SettlementHub"]),
+        "data": text(function.encode(arguments)),
+    }
+    return function.decode(bytes.fromhex(rpc(client, url, "eth_call", call)[2:]))
 
 
 def text(value: bytes) -> str:

@@ -7,6 +7,8 @@ the one place where pyrevm shows it. `commit` is never called: it underflows the
 """
 
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import pyrevm
 
@@ -21,18 +23,21 @@ from chargera.ledger.evm.engine import (
     Outcome,
 )
 
-_ACCOUNT = re.compile(
-    r"(0x[0-9a-f]{40}): Account \{ info: AccountInfo \{ balance: \d+, nonce: (\d+),"
-    r" code_hash: 0x[0-9a-f]{64}, code: (?:None|Some\(Bytecode \{ bytecode: 0x([0-9a-f]*), state:"
-    r" (?:Raw|Analysed \{ len: (\d+), jump_map: JumpMap \{ [^}]*\} \}) \}\)) \},"
-    r" storage: \{(.*?)\}, status: AccountStatus\(([^)]*)\) \}"
-)
+_ACCOUNT = ": Account { info: "
+_NONCE = re.compile(r"nonce: (\d+)")
+_CODE = re.compile(r"bytecode: 0x([0-9a-f]*), state: (?:Raw|Analysed \{ len: (\d+))")
+_STORAGE = ", storage: {"
+_STATUS = "}, status: AccountStatus("
 _SLOT = re.compile(
     r"(\d+): StorageSlot \{ previous_or_original_value: (\d+), present_value: (\d+) \}"
 )
 _REVERT = re.compile(r"Revert \{ gas_used: (\d+), output: 0x([0-9a-f]*) \}")
 _HALT = re.compile(r"Halt \{ reason: (.*), gas_used: \d+ \}")
 _AFTER_STATE = ", transient_storage: "
+_ADDRESS_CHARS = 42
+_DEPLOYER = "0x" + "c4" * 20
+_RETURN_THE_REST = bytes.fromhex("600b380380600b5f395ff3")
+"""Init code: PUSH1 11, CODESIZE, SUB, DUP1, PUSH1 11, PUSH0, CODECOPY, PUSH0, RETURN."""
 
 
 class RevmEngine:
@@ -90,37 +95,49 @@ class RevmEngine:
         )
         return Outcome(True, output, result.gas_used, logs, self._changes(), created)
 
+    def _info(self, account: Account) -> pyrevm.AccountInfo:
+        """Return an account as pyrevm has it.
+
+        Code that is given to pyrevm as bytes is analysed again by every call; what it has deployed
+        is not. So code is deployed somewhere and taken from there.
+        """
+        if account.nonce != 1 or not account.code:  # what is deployed has nonce 1
+            return pyrevm.AccountInfo(nonce=account.nonce, code=account.code or None)
+        evm = self._evm
+        before = evm.snapshot()
+        try:
+            made = evm.deploy(_DEPLOYER, _RETURN_THE_REST + account.code)
+            return evm.basic(made)
+        finally:
+            evm.revert(before)
+
     def _changes(self) -> Changes:
-        text = self._evm.journal_str
         accounts: dict[bytes, Account] = {}
         storage: dict[bytes, dict[int, int]] = {}
-        for found in _ACCOUNT.finditer(text, 0, text.index(_AFTER_STATE)):
-            where, nonce, code, length, slots, status = found.groups()
-            address, is_new = _bytes(where), "Created" in status
-            if is_new and "SelfDestructed" in status:  # EIP-6780: it never was
+        text = self._evm.journal_str
+        for found in _accounts(text):
+            is_new = "Created" in found.status
+            if is_new and "SelfDestructed" in found.status:  # EIP-6780: it never was
                 continue
-            known = self._accounts.get(address, NOTHING)
+            known = self._accounts.get(found.address, NOTHING)
             if is_new:
-                # What pyrevm has analysed it has also padded; the length is what was deployed.
-                end = 2 * int(length) if length else None
-                accounts[address] = Account(int(nonce), bytes.fromhex((code or "")[:end]))
-            elif int(nonce) != known.nonce:
-                accounts[address] = Account(int(nonce), known.code)
+                accounts[found.address] = Account(found.nonce, _code(text, found.place))
+            elif found.nonce != known.nonce:
+                accounts[found.address] = Account(found.nonce, known.code)
             changed = {
                 int(slot): int(after)
-                for slot, before, after in _SLOT.findall(slots)
+                for slot, before, after in _SLOT.findall(found.slots)
                 if before != after
             }
             if changed:
-                storage[address] = changed
+                storage[found.address] = changed
         return Changes(accounts, storage)
 
     def apply(self, changes: Changes) -> None:
         """Put changes below the journal."""
         evm = self._evm
         for address, account in changes.accounts.items():
-            info = pyrevm.AccountInfo(nonce=account.nonce, code=account.code or None)
-            evm.insert_account_info(_text(address), info)
+            evm.insert_account_info(_text(address), self._info(account))
             self._accounts[address] = account
         for address, slots in changes.storage.items():
             where = _text(address)
@@ -130,6 +147,48 @@ class RevmEngine:
                 before = evm.snapshot()
                 evm.insert_account_storage(where, slot, value)
                 evm.revert(before)
+
+
+class _Found(NamedTuple):
+    """An account in pyrevm's journal: parts of the text."""
+
+    place: int
+    address: bytes
+    nonce: int
+    slots: str
+    status: str
+
+
+def _accounts(text: str) -> Iterator[_Found]:
+    """Find the accounts in the journal's text; code, which is most of it, is jumped over."""
+    end = text.rindex(_AFTER_STATE)  # from the end, where less text is in the way
+    place = text.find(_ACCOUNT, 0, end)
+    while place >= 0:
+        storage = text.index(_STORAGE, place)
+        status = text.index(_STATUS, storage)
+        closing = text.index(")", status)
+        nonce = _NONCE.search(text, place)
+        assert nonce is not None, "every account has a nonce"
+        yield _Found(
+            place,
+            _bytes(text[place - _ADDRESS_CHARS : place]),
+            int(nonce[1]),
+            text[storage:status],
+            text[status:closing],
+        )
+        place = text.find(_ACCOUNT, closing, end)
+
+
+def _code(text: str, place: int) -> bytes:
+    """Return the code of the new account at this place of the text.
+
+    What pyrevm has analysed it has also padded; the length that it says is what was deployed.
+    """
+    found = _CODE.search(text, place, text.index(_STORAGE, place))
+    if found is None:
+        return b""
+    end = None if found[2] is None else 2 * int(found[2])
+    return bytes.fromhex(found[1][:end])
 
 
 def _failure(text: str, gas_limit: int) -> Outcome:

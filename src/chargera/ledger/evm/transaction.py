@@ -18,6 +18,7 @@ RAW_BYTES_MAX = 131_072
 
 _N = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 _FIELDS = 12
+_RLP_STRING, _RLP_LIST, _RLP_SHORT_LIST_MAX, _RLP_SHORT_MAX = 0x80, 0xC0, 0xF7, 55
 _WIDTHS = (8, 8, 32, 32, 8)
 """Most bytes of chain id, nonce, priority fee, fee, gas limit."""
 
@@ -53,7 +54,7 @@ def sign(
         data,
         [],
     ]
-    parity, r, s = key.sign_parity(_signing_digest(fields))
+    parity, r, s = key.sign_parity(keccak256(_encoded(fields)))
     return _encoded([*fields, _number(parity), _number(r), _number(s)])
 
 
@@ -78,7 +79,7 @@ def parse(raw: bytes) -> TransactionRequest:
     if len(to) not in (0, ADDRESS_BYTES):
         raise BadTransaction("to: an address has 20 bytes", field="to")
     parity, r, s = (_integer(field, 32) for field in fields[9:])
-    digest = _signing_digest(fields[:9])
+    digest = keccak256(TYPE + _unsigned(raw, fields))
     return TransactionRequest(
         hash=keccak256(raw),
         raw=raw,
@@ -122,8 +123,22 @@ def _encoded(fields: list[Any]) -> bytes:
     return TYPE + encoded
 
 
-def _signing_digest(fields: list[Any]) -> bytes:
-    return keccak256(_encoded(fields))
+def _unsigned(raw: bytes, fields: list[Any]) -> bytes:
+    """Return the RLP of all fields but the signature, cut out of what was signed.
+
+    Each part of the signature has at most 32 bytes, and so one byte before it, or none where it is
+    one small byte itself.
+    """
+    signed = sum(
+        1 if len(part) == 1 and part[0] < _RLP_STRING else 1 + len(part) for part in fields[9:]
+    )
+    first = raw[1]
+    begins = 2 if first <= _RLP_SHORT_LIST_MAX else 2 + first - _RLP_SHORT_LIST_MAX
+    payload = raw[begins : len(raw) - signed]
+    if len(payload) <= _RLP_SHORT_MAX:
+        return bytes([_RLP_LIST + len(payload)]) + payload
+    length = _number(len(payload))
+    return bytes([_RLP_SHORT_LIST_MAX + len(length)]) + length + payload
 
 
 def _recover(digest: bytes, parity: int, r: int, s: int) -> bytes:

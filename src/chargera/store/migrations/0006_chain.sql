@@ -21,6 +21,9 @@ create table chain_transaction (            -- one a block, never changed
     state_digest bytea not null             -- of all changes of state up to here
 );
 
+-- What is signed does not compress; trying costs more than it saves.
+alter table chain_transaction alter column raw set storage external;
+
 create table chain_log (                    -- what contracts said, in order
     number bigint not null references chain_transaction,
     log_index int not null,
