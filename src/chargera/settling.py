@@ -228,7 +228,9 @@ class Settling:
 
     async def _once(self) -> bool:
         moved = await self.registrations.advance()
-        await self.settlement.form()
+        if await self.settlement.waits_for_anchor():
+            await self.parts.anchor_now()
+        moved = bool(await self.settlement.form()) or moved
         return await self.keeper.turn() or moved
 
     async def wait(self, pause_s: float) -> None:

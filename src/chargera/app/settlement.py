@@ -36,6 +36,10 @@ VALID_FOR = timedelta(days=7)
 """How long a batch may be proposed after it was formed."""
 
 
+ALL = 2**62
+"""Above every log index."""
+
+
 class BatchStage(Word):
     """How far a batch is."""
 
@@ -222,6 +226,20 @@ class Settlement:
     def digest_of(self, batch: Batch) -> str:
         """Return the identity of a batch."""
         return hex_text(batch_digest(batch, self._terms.chain_id, self._hub))
+
+    async def waits_for_anchor(self) -> bool:
+        """Say whether a batch is due of bills that no anchored head covers."""
+        async with self._database.work() as work:
+            head = await work.settlement.anchored_head()
+            covered = head.tree_size if head else 0
+            waiting = await work.settlement.waiting(ALL)
+        lanes = {
+            asset: [c for c in waiting if c.asset == asset] for asset in {c.asset for c in waiting}
+        }
+        return any(
+            self._is_due(lane) and any(cdr.log_index >= covered for cdr in lane)
+            for lane in lanes.values()
+        )
 
     async def form(self, *, at_once: bool = False) -> list[str]:
         """Put what waits under an anchored head into batches; return their digests.

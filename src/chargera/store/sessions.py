@@ -25,7 +25,7 @@ from chargera.domain.pricing import MeteredSession, RegisterValue, StateChange, 
 from chargera.domain.transaction import SessionEvent
 from chargera.proofs import ocpi
 from chargera.proofs.records import time_value
-from chargera.store import reach, running
+from chargera.store import reach, running, settled
 from chargera.store.log_reads import PostgresLogReads
 from chargera.store.transactions import read_events
 
@@ -35,8 +35,8 @@ _ROW = (
     "select c.session_id, c.station_id, c.evse, c.connector, c.ocpp_version, c.transaction_id,"
     " c.state, c.started_at, c.ended_at, c.meter_start_wh, c.meter_stop_wh,"
     " c.currency, c.net_minor, c.vat_minor, c.gross_minor, c.proof_level, c.cdr_log_index,"
-    f" c.anomalies, b.document as bill, {running.REGISTER_WH} as register_wh"
-    f" from charging_session c {running.LAST}"
+    f" c.anomalies, b.document as bill, {running.REGISTER_WH} as register_wh,"
+    f" {settled.MEMBER} as settlement from charging_session c {running.LAST}"
     " left join cdr b on b.session_id = c.session_id and b.log_index = c.cdr_log_index"
 )
 
@@ -74,6 +74,7 @@ class PostgresSessions:
         rows = await self._rows(
             f"select c.*, b.document as bill, {running.REGISTER_WH} as register_wh,"
             f" {running.POWER_W} as power_w, {seen} as reached, s.time_zone,"
+            f" {settled.MEMBER} as settlement,"
             " t.digest as tariff_digest, t.document as tariff_document,"
             " t.log_index as tariff_log_index, (select min(i.id_token) from id_token i"
             "  where i.id_token_key = c.id_token_key) as id_token,"
@@ -207,7 +208,7 @@ def _session_row(row: DictRow) -> SessionRow:
         proof_level=row["proof_level"],
         cdr_log_index=row["cdr_log_index"],
         anomalies=tuple(row["anomalies"]),
-        settlement=None,
+        settlement=row["settlement"],
     )
 
 
