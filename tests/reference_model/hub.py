@@ -246,7 +246,7 @@ class Hub:
         require(batch.asset in self.policy.assets, "AssetNotListed")
         require(batch.leaves, "BadBatch")
         require(batch.proposer != ZERO_ADDRESS, "BadBatch")
-        require(len(set(batch.passports)) == len(batch.passports), "BadBatch")
+        require(list(batch.passports) == sorted(set(batch.passports)), "BadBatch")
         for leaf in batch.leaves:
             require(leaf.passport_index < len(batch.passports), "BadLeaf")
             require(1 <= leaf.policy_version <= self.policy.latest, "BadLeaf")

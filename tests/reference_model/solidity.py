@@ -107,7 +107,7 @@ class Solidity:
     def __init__(self) -> None:
         self._evm = pyrevm.EVM(
             spec_id="CANCUN",
-            env=pyrevm.Env(cfg=pyrevm.CfgEnv(chain_id=CHAIN_ID, limit_contract_code_size=48_000)),
+            env=pyrevm.Env(cfg=pyrevm.CfgEnv(chain_id=CHAIN_ID, limit_contract_code_size=24_576)),
         )
         self.now = START
         self._nonce = 0
@@ -139,7 +139,7 @@ class Solidity:
     def _begin_block(self) -> None:
         self._block += 1
         self._evm.set_block_env(
-            pyrevm.BlockEnv(number=self._block, timestamp=self.now, gas_limit=30_000_000)
+            pyrevm.BlockEnv(number=self._block, timestamp=self.now, gas_limit=15_000_000)
         )
         self._evm.reset_transient_storage()
 
@@ -159,7 +159,7 @@ class Solidity:
                 ("NetworkPolicy", 4),
                 ("AttesterRegistry", 6),
                 ("EmissionController", 8),
-                ("SettlementHub", 12),
+                ("SettlementHub", 13),
             )
         }
         self._deploy("NetworkTimelock", BOOTSTRAP)
@@ -216,8 +216,7 @@ class Solidity:
         self._deploy(
             "ChargerShares", passport, foretold["SettlementHub"], foretold["EmissionController"]
         )
-        hub = self._implementation(
-            "SettlementHub",
+        known = (
             c4e,
             passport,
             self.addresses["ChargerShares"],
@@ -225,6 +224,8 @@ class Solidity:
             foretold["AttesterRegistry"],
             OWNER,
         )
+        court = self._implementation("SettlementCourt", *known)
+        hub = self._implementation("SettlementHub", *known, court)
         self._proxy(
             "SettlementHub",
             hub,
@@ -266,7 +267,7 @@ class Solidity:
                 code += encode([part["type"] for part in member["inputs"]], list(arguments))
         self._begin_block()
         try:
-            created = self._evm.deploy(address_text(DEPLOYER), code, gas=30_000_000)
+            created = self._evm.deploy(address_text(DEPLOYER), code, gas=15_000_000)
         except RuntimeError as error:
             raise AssertionError(f"{name}: {_name_of(str(error))}") from None
         address = bytes.fromhex(created[2:])
