@@ -76,7 +76,8 @@ class Workload:
         self._nonces: dict[bytes, int] = {}
         self.plan = self._plan()
         self.contracts = self.plan.contracts
-        self.passports = [self._request(n) for n in range(passports)]
+        # In the order in which the hub wants a batch's table.
+        self.passports = sorted(map(self._request, range(passports)), key=lambda r: r.token_id)
         self.begun_s = start_s + 5 * DAY_S
         """When passports are minted and sessions begin."""
         self.settled_s = self.begun_s + 3 * DAY_S
