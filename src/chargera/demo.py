@@ -18,6 +18,7 @@ import httpx2
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from chargera.bootstrap import ServeOptions, Server, running
+from chargera.demo_payout import Place, settle_and_pay
 from chargera.domain.errors import Unavailable
 from chargera.domain.station import OcppVersion, parse_evses
 from chargera.proofs.receipt import verify_receipt
@@ -33,6 +34,12 @@ from chargera.sim.station import StationModel
 CLOCK_RATE = 120
 """Network seconds in a real one: a charging session of an hour takes half a minute."""
 ANCHOR_INTERVAL_S = 600
+SETTLEMENT_WINDOW_S = 600
+CONTEST_PERIOD_S = 600
+"""Network seconds, so a few real ones: the policy of a real network has a day and three days."""
+BATCH_INTERVAL_S = 7_200
+SHARED, ELSEWHERE = Place("DEMO-10", 2), Place("DEMO-11", 1)
+"""Where the drivers charge whose bills are followed to the payout."""
 SEED = "chargera"
 SHOWN_SESSIONS = 4
 """How many sessions a summary waits for."""
@@ -51,6 +58,8 @@ class DemoOptions:
     ocpp_port: int = 0
     until_anchored: bool = False
     """End once sessions of both versions are billed, anchored and verified."""
+    until_settled: bool = False
+    """End once two holders of a charger are paid for sessions of a wallet and of a gateway."""
     summary: Path | None = None
 
 
@@ -134,7 +143,17 @@ async def run_demo(options: DemoOptions, say: Say) -> None:
     Raises Unavailable if what should happen does not within three minutes.
     """
     began_s = time.monotonic()
-    settings = Settings.model_validate({"ledger": {"anchor_interval_s": ANCHOR_INTERVAL_S}})
+    settings = Settings.model_validate(
+        {
+            "ledger": {"anchor_interval_s": ANCHOR_INTERVAL_S},
+            "settlement": {
+                "enabled": True,
+                "window_s": SETTLEMENT_WINDOW_S,
+                "contest_period_s": CONTEST_PERIOD_S,
+                "batch_interval_s": BATCH_INTERVAL_S,
+            },
+        }
+    )
     serve = ServeOptions(
         data_dir=options.data_dir,
         http_port=options.http_port,
@@ -160,6 +179,8 @@ class _Demo:
         self._server = server
         self._options = options
         self._say = say
+        self._nonces: dict[str, str] = {}
+        """What the first driver at a station with a signing meter identifies himself by."""
 
     async def play(self, client: httpx2.AsyncClient, began_s: float) -> None:
         """Register, let the stations play, narrate the first session, then go on or end."""
@@ -173,7 +194,7 @@ class _Demo:
             if fleet in done:
                 fleet.result()
             await story
-            if not self._options.until_anchored:
+            if not (self._options.until_anchored or self._options.until_settled):
                 self._say("The network keeps running. Stop it with Ctrl-C.")
                 await fleet
         finally:
@@ -221,6 +242,8 @@ class _Demo:
         if password is None:  # registered by an earlier run, which alone was told it
             password = (await _post(client, f"{path}/password", {}))["password"]
         await _post(client, f"{path}/tariff", {"tariff_id": station.tariff_id}, method="PUT")
+        if meter is not None:
+            await self._prepare_first_reading(client, station.station_id)
         access = Access(
             str(self._server.ready_line["ocpps"]),
             station.station_id,
@@ -237,6 +260,17 @@ class _Demo:
             sample_interval_s=120,
         )
         return FleetMember(model, meter)
+
+    async def _prepare_first_reading(self, client: httpx2.AsyncClient, station_id: str) -> None:
+        """Let the station's first driver come with the nonce that shows its meter key to be held.
+
+        The passport of a signing meter waits for a signed reading with that identification.
+        """
+        answer = await client.get(f"passports/{station_id}")
+        answer.raise_for_status()
+        nonce = answer.json()["onboarding_id_token"]
+        await _post(client, "id-tokens", {"id_token": nonce, "type": "ISO14443"})
+        self._nonces[station_id] = nonce
 
     def _meter(self, station: DemoStation) -> SigningMeter:
         """A simulated meter whose key is derived from its station's name: no secret at all."""
@@ -262,6 +296,7 @@ class _Demo:
                 ID_TOKENS,
                 begins_s=begins_s,
                 first_after=timedelta(seconds=60 + 45 * number),
+                first_id_token=self._nonces.get(station_id),
                 per_day=8,
             )
         return plans
@@ -297,6 +332,14 @@ class _Demo:
         self._say(f"4. The receipt verifies with nothing but the trust file: {receipt}")
         if self._options.until_anchored:
             await self._finish(client, fresh, began_s)
+            return
+        settling = self._server.settling
+        assert settling is not None, "the demonstration settles"
+        rows, claims = await settle_and_pay(
+            settling, client, self._say, SHARED, ELSEWHERE, ID_TOKENS[0]
+        )
+        if self._options.until_settled or self._options.summary is not None:
+            await self._keep(client, rows, claims, began_s)
 
     async def _finish(self, client: httpx2.AsyncClient, fresh: Any, began_s: float) -> None:
         async def enough() -> list[dict[str, Any]]:
@@ -307,6 +350,16 @@ class _Demo:
 
         rows = await self._wait("sessions of both versions", enough)
         await _post(client, "anchors", None)
+        await self._keep(client, rows, [], began_s)
+
+    async def _keep(
+        self,
+        client: httpx2.AsyncClient,
+        rows: list[dict[str, Any]],
+        claims: list[dict[str, Any]],
+        began_s: float,
+    ) -> None:
+        """Keep the receipts of these sessions, and the summary."""
         shown: list[dict[str, Any]] = []
         for row in rows:
             path = await self._receipt(client, row)
@@ -314,9 +367,11 @@ class _Demo:
             shown.append(
                 {**{name: row[name] for name in (*names, "currency")}, "receipt": str(path)}
             )
-        await self._summarise(shown, began_s)
+        await self._summarise(shown, claims, began_s)
 
-    async def _summarise(self, shown: list[dict[str, Any]], began_s: float) -> None:
+    async def _summarise(
+        self, shown: list[dict[str, Any]], claims: list[dict[str, Any]], began_s: float
+    ) -> None:
         folder = self._options.data_dir.resolve() / "demo"
         checkpoint, deployment = folder / "log" / "checkpoint", folder / "deployment.json"
         # The whole log beside its head: with it any two heads can be compared offline.
@@ -324,7 +379,7 @@ class _Demo:
         deployment.write_text(json.dumps(await self._server.trust_document(), indent=1))
         document = {
             "sessions": shown,
-            "claims": [],
+            "claims": claims,
             "checkpoint": str(checkpoint),
             "deployment": str(deployment),
             "seconds": round(time.monotonic() - began_s, 3),

@@ -27,6 +27,10 @@ def demo(
         bool,
         typer.Option("--until-anchored", help="End once sessions are billed and anchored."),
     ] = False,
+    until_settled: Annotated[
+        bool,
+        typer.Option("--until-settled", help="End once two holders of a charger are paid."),
+    ] = False,
     summary: Annotated[
         Path | None, typer.Option("--summary", help="File for what was done.")
     ] = None,
@@ -39,7 +43,14 @@ def demo(
     from chargera.demo import DemoOptions, run_demo
 
     telemetry.configure_logging(level=logging.WARNING)
-    options = DemoOptions(data_dir, http_port, ocpp_port, until_anchored, summary)
+    options = DemoOptions(
+        data_dir=data_dir,
+        http_port=http_port,
+        ocpp_port=ocpp_port,
+        until_anchored=until_anchored,
+        until_settled=until_settled,
+        summary=summary,
+    )
     say = note if as_json else _say
 
     async def play(stop: asyncio.Event) -> None:

@@ -53,11 +53,13 @@ def visits(
     *,
     begins_s: int,
     first_after: timedelta | None = None,
+    first_id_token: str | None = None,
     per_day: int = 3,
 ) -> Iterator[PlannedSession]:
     """Yield the visits of one station without end, from the local time of day `begins_s` on.
 
-    With `first_after` a short visit comes that soon, so that there is something to see at once.
+    With `first_after` a short visit comes that soon, so that there is something to see at once; its
+    driver has `first_id_token` if one is given.
     """
     evses: Mapping[int, int] = {c.evse: c.power_w_max for c in reversed(model.connectors)}
     if first_after is not None:
@@ -67,7 +69,7 @@ def visits(
             parked_for=FIRST_STAY,
             energy_wh=evses[evse] // 5,
             power_w=evses[evse],
-            id_token=rng.choice(id_tokens),
+            id_token=first_id_token or rng.choice(id_tokens),
             evse=evse,
         )
     yield from busy_days(observed, evses, rng, id_tokens, begins_s=begins_s, per_day=per_day)

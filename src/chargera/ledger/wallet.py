@@ -1,0 +1,58 @@
+"""What a driver's wallet signs to pay a session: an escrow, and the token's allowance for it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chargera.ledger.chain_key import ChainKey
+from chargera.proofs.chain_values import hex_text, parse_address
+from chargera.proofs.permit import permit_digest
+from chargera.proofs.settlement import SESSION_KEY_BYTES, open_digest
+
+
+def signed_escrow(
+    terms: Mapping[str, Any],
+    key: ChainKey,
+    station_id: str,
+    evse: int,
+    maximum: int,
+    random: Callable[[int], bytes],
+) -> dict[str, Any]:
+    """Return the request that opens an escrow of `maximum` minor units for one session.
+
+    `terms` are the answer of `/api/v1/payments/terms`, `random` makes the session's pseudonym. The
+    key stays here: what leaves are its two signatures (EIP-712 Open, ERC-2612 permit).
+    """
+    session_key = random(SESSION_KEY_BYTES)
+    asset = parse_address(terms["asset"], field="asset")
+    hub = parse_address(terms["hub"], field="hub")
+    opening = open_digest(
+        terms["operator_id"],
+        session_key,
+        asset,
+        maximum,
+        terms["deadline"],
+        chain_id=terms["chain_id"],
+        hub=hub,
+    )
+    permit = permit_digest(
+        name=terms["asset_name"],
+        version=terms["asset_version"],
+        chain_id=terms["chain_id"],
+        token=asset,
+        owner=key.address,
+        spender=hub,
+        value=maximum,
+        nonce=terms["nonce"],
+        deadline=terms["deadline"],
+    )
+    return {
+        "asset": terms["asset"],
+        "deadline": terms["deadline"],
+        "evse": evse,
+        "max": maximum,
+        "payer": key.address_text,
+        "permit_signature": hex_text(key.sign(permit)),
+        "session_key": hex_text(session_key),
+        "signature": hex_text(key.sign(opening)),
+        "station_id": station_id,
+    }
