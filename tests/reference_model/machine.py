@@ -149,7 +149,12 @@ class SettlementHistory(RuleBasedStateMachine):
         if r.random() < 0.4 and twin.policy.market is None:
             twin.send(OWNER, "NetworkPolicy", "setMarket", MARKET)
             twin.policy.market = MARKET
-        elif twin.policy.governor is None:
+        else:
+            self._name_governor()
+
+    def _name_governor(self) -> None:
+        twin = self.twin
+        if twin.policy.governor is None:
             twin.send(OWNER, "NetworkPolicy", "setGovernor", account(GOVERNOR))
             twin.policy.governor = account(GOVERNOR)
 
@@ -632,12 +637,15 @@ class SettlementHistory(RuleBasedStateMachine):
 
     @rule(seed=SEEDS)
     def a_leaf_is_challenged_as_impossible(self, seed: int) -> None:
-        r, twin = self._random(seed), self.twin
+        r = self._random(seed)
         found = self._some_batch(r, BatchState.PROPOSED)
         if found is None:
             return
         batch, _ = found
-        leaf = r.randrange(len(batch.leaves) + (r.random() < 0.05))
+        self._challenge_impossible(r, batch, r.randrange(len(batch.leaves) + (r.random() < 0.05)))
+
+    def _challenge_impossible(self, r: Random, batch: Batch, leaf: int) -> None:
+        twin = self.twin
         caller, digest = account(r.choice(PEOPLE)), twin.digest(batch)
         twin.do(
             "challengeImpossible",
@@ -748,11 +756,14 @@ class SettlementHistory(RuleBasedStateMachine):
             return
         batch = found[0]
         self._dispute(r, batch)
-        if r.random() < 0.5:
-            return
-        twin.advance(DAY + 1)
-        twin.settle(batch, PEOPLE[0])
-        self._end_dispute(r)
+        what = r.randrange(3)
+        if what == 0:
+            twin.advance(DAY + 1)
+            twin.settle(batch, PEOPLE[0])
+            self._end_dispute(r)
+        elif what == 1:
+            for leaf in range(len(batch.leaves)):
+                self._challenge_impossible(r, batch, leaf)
 
     def _dispute(self, r: Random, batch: Batch) -> None:
         twin = self.twin
@@ -787,6 +798,8 @@ class SettlementHistory(RuleBasedStateMachine):
         batch = twin.hub.proposals[digest].batch
         dispute_id = int.from_bytes(twin.dispute_id(digest, place), "big")
         if r.random() < 0.5:
+            if r.random() < 0.7:
+                self._name_governor()
             ruling, caller = r.random() < 0.5, account(r.choice((GOVERNOR, GOVERNOR, 71)))
             twin.do(
                 "rule",
