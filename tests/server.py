@@ -60,6 +60,7 @@ class ServerProcess:
     """`chargera serve` on ports of its own; may be started again after it was stopped or killed.
 
     `settings` are environment variables without their prefix: `{"LOG_CHECKPOINT_INTERVAL_S": 1}`.
+    It settles nothing on chain unless they say so: contracts and attesters take seconds to start.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class ServerProcess:
         self._arguments = arguments
         self._environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("CHARGERA_")},
+            "CHARGERA_SETTLEMENT_ENABLED": "false",
             **{f"CHARGERA_{k}": str(v) for k, v in (settings or {}).items()},
         }
         self._process: subprocess.Popen[bytes] | None = None

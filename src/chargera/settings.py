@@ -70,7 +70,7 @@ class ChainSettings(_Section):
 class SettlementSettings(_Section):
     """Passports, batches and payouts on chain."""
 
-    enabled: bool = Field(default=False, description="settle bills on chain")
+    enabled: bool = Field(default=True, description="settle bills on chain")
     attesters: bool = Field(
         default=True, description="run three attesters as processes of this server"
     )
