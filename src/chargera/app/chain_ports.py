@@ -294,16 +294,16 @@ class ChainNode(Chain, Protocol):
     def head(self) -> ChainHead:
         """How far it goes."""
 
-    def try_call(self, request: CallRequest) -> bytes:
+    async def try_call(self, request: CallRequest) -> bytes:
         """Return what the call would return in a block now. Raises Reverted, BadTransaction."""
 
-    def estimate_gas(self, request: CallRequest) -> int:
+    async def estimate_gas(self, request: CallRequest) -> int:
         """Return gas with which it would succeed. Raises Reverted, BadTransaction."""
 
-    def code(self, address: bytes) -> bytes:
+    async def code(self, address: bytes) -> bytes:
         """Return the code at an address; empty where there is no contract."""
 
-    def storage(self, address: bytes, slot: int) -> int:
+    async def storage(self, address: bytes, slot: int) -> int:
         """Return a word of a contract's storage."""
 
     async def transaction(self, transaction_hash: bytes) -> Executed | None:

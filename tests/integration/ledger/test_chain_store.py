@@ -237,7 +237,7 @@ async def test_many_at_once__are_few_commits(chain, database):
     async with database.work() as work:
         cursor = await work.connection.execute("select count(*) from log_entry")
         assert (await cursor.fetchone())[0] <= 5
-    assert chain.storage(counter, 0) == 100
+    assert await chain.storage(counter, 0) == 100
 
 
 async def test_connection_is_cut_in_the_commit__nothing_lost_nothing_twice(chain, database_url):
@@ -257,9 +257,9 @@ async def test_connection_is_cut_in_the_commit__nothing_lost_nothing_twice(chain
 
     with pytest.raises(Unavailable):
         await cut_and_commit()
-    assert chain.storage(counter, 0) == 0
+    assert await chain.storage(counter, 0) == 0
     await chain.send_raw(raw)
-    assert chain.storage(counter, 0) == 1
+    assert await chain.storage(counter, 0) == 1
 
 
 @pytest.mark.parametrize(

@@ -270,7 +270,7 @@ async def test_batch__is_answered_in_order_and_without_notifications(rpc):
     assert [answer.get("result") for answer in answers[:3]] == [
         "0x" + parse(raw).hash.hex() for raw in raws
     ]
-    assert rpc.chain.storage(counter, 0) == 3
+    assert await rpc.chain.storage(counter, 0) == 3
     response = await rpc.http.post("/rpc", content=json.dumps(silent))
     assert (response.status_code, response.content) == (204, b"")
 

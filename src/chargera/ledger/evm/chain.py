@@ -10,10 +10,11 @@
         sending.work.append(entry)                      # the unit of work that all is written in
         await sending.commit()
 
-A transaction is acknowledged after the commit that holds it; until then it can be taken back. What
-waits at the same time is committed together. Each commit appends the journal's new head to the
-event log, so that a head that is anchored covers the chain too. A start loads the newest snapshot
-and runs what came after it again: what does not give the stored digests is refused.
+A transaction is acknowledged after the commit that holds it; until then it can be taken back, and
+nobody else sees what it did. What waits at the same time is committed together. Each commit
+appends the journal's new head to the event log, so that a head that is anchored covers the chain
+too. A start loads the newest snapshot and runs what came after it again: what does not give the
+stored digests is refused.
 
 In tests: `EmbeddedChain.open` with the doubles of `app.chain_testing`, no database needed.
 """
@@ -25,7 +26,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Generic, Self
+from typing import Any, Generic, Self
 
 from chargera.app.chain_ports import (
     GAS_LIMIT,
@@ -96,6 +97,7 @@ class Sending(Generic[WorkT]):
 
     def execute(self, request: TransactionRequest) -> Receipt:
         """As `send`, for one that is parsed."""
+        assert not self.committed, "one commit ends it"
         done = self._machine.execute(request, int(self._clock.now().timestamp()))
         self._done.append(done)
         return done.receipt
@@ -136,6 +138,7 @@ class EmbeddedChain(Generic[WorkT]):
         self._turn = asyncio.Lock()
         self._queue: list[_Waiting] = []
         self._is_sure = True
+        self._writer: asyncio.Task[Any] | None = None
         self._snapshot_count = machine.head.count
 
     # Starting and stopping -----------------------------------------------------------------
@@ -204,7 +207,6 @@ class EmbeddedChain(Generic[WorkT]):
             if len(stored) < READ_MAX:
                 break
             await asyncio.sleep(0)
-        self._machine.checkpoint()
         self._is_sure = True
 
     def _run_again(self, stored: JournalledTransaction) -> None:
@@ -222,6 +224,7 @@ class EmbeddedChain(Generic[WorkT]):
                 f"(run by {self._machine.engine_name})",
                 remedy=RESTORE,
             )
+        self._machine.keep()  # the journal has it
 
     # What `Chain` offers -------------------------------------------------------------------
 
@@ -237,8 +240,8 @@ class EmbeddedChain(Generic[WorkT]):
 
     @property
     def head(self) -> ChainHead:
-        """How far the chain goes."""
-        return self._machine.head
+        """How far the chain goes, as far as it is durable."""
+        return self._machine.kept_head
 
     @property
     def engine_name(self) -> str:
@@ -247,7 +250,7 @@ class EmbeddedChain(Generic[WorkT]):
 
     async def call(self, to: bytes, data: bytes, sender: bytes = NOBODY) -> bytes:
         """Return what a call would return now. Raises Reverted."""
-        return self.try_call(CallRequest(to, data, sender))
+        return await self.try_call(CallRequest(to, data, sender))
 
     async def send_raw(self, raw: bytes) -> bytes:
         """Execute a signed transaction and return its hash once it is durable.
@@ -290,7 +293,7 @@ class EmbeddedChain(Generic[WorkT]):
 
     async def nonce(self, address: bytes) -> int:
         """Return the nonce that the next transaction of this sender must have."""
-        return self._machine.state.account(address).nonce
+        return (await self._sure()).state.account(address).nonce
 
     # Together with other writes ------------------------------------------------------------
 
@@ -310,7 +313,7 @@ class EmbeddedChain(Generic[WorkT]):
     async def _sending(self) -> AsyncIterator[Sending[WorkT]]:
         if not self._is_sure:
             await self._catch_up()
-        self._machine.checkpoint()
+        self._writer = asyncio.current_task()
         committed = False
         try:
             async with self._journal.work() as work:
@@ -318,7 +321,10 @@ class EmbeddedChain(Generic[WorkT]):
                 yield sending
                 committed = sending.committed
         finally:
-            if not committed:
+            self._writer = None
+            if committed:
+                self._machine.keep()
+            else:
                 # A commit that was not answered may still have happened: the journal knows.
                 self._machine.go_back()
                 self._is_sure = False
@@ -368,21 +374,21 @@ class EmbeddedChain(Generic[WorkT]):
 
     # What `/rpc` shows ---------------------------------------------------------------------
 
-    def try_call(self, request: CallRequest) -> bytes:
+    async def try_call(self, request: CallRequest) -> bytes:
         """Return what the call would return in a block now. Raises Reverted, BadTransaction."""
-        return self._machine.try_call(request, self._now_s())
+        return (await self._sure()).try_call(request, self._now_s())
 
-    def estimate_gas(self, request: CallRequest) -> int:
+    async def estimate_gas(self, request: CallRequest) -> int:
         """Return gas with which it would succeed. Raises Reverted, BadTransaction."""
-        return self._machine.estimate_gas(request, self._now_s())
+        return (await self._sure()).estimate_gas(request, self._now_s())
 
-    def code(self, address: bytes) -> bytes:
+    async def code(self, address: bytes) -> bytes:
         """Return the code at an address."""
-        return self._machine.state.account(address).code
+        return (await self._sure()).state.account(address).code
 
-    def storage(self, address: bytes, slot: int) -> int:
+    async def storage(self, address: bytes, slot: int) -> int:
         """Return a word of a contract's storage."""
-        return self._machine.state.word(address, slot)
+        return (await self._sure()).state.word(address, slot)
 
     async def transaction(self, transaction_hash: bytes) -> Executed | None:
         """Return a transaction with its receipt."""
@@ -399,8 +405,15 @@ class EmbeddedChain(Generic[WorkT]):
         found = await self._numbered(number)
         return None if found is None else found.receipt.digest
 
+    async def _sure(self) -> Machine:
+        """Return the state once nothing in it waits for its commit, unless the caller writes it."""
+        while self._machine.is_unsure and asyncio.current_task() is not self._writer:
+            async with self._turn:
+                pass
+        return self._machine
+
     async def _numbered(self, number: int) -> JournalledTransaction | None:
-        if not 0 < number <= self._machine.head.count:
+        if not 0 < number <= self.head.count:
             return None
         found = await self._journal.transactions(number, 1)
         return found[0] if found else None

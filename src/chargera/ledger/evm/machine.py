@@ -1,7 +1,7 @@
 """The embedded chain in memory: which transactions it takes, and what comes of them.
 
 One block a transaction. Nothing here waits or is stored; what was executed since
-`checkpoint` can be taken back.
+`keep` can be taken back.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,7 @@ class Machine:
         self.state = WorldState(content)
         self._make_engine = make_engine
         self._undo: list[Changes] = []
-        self._before = self.head
+        self._kept_head = self.head
         self._fill_engine()
 
     @property
@@ -107,17 +107,27 @@ class Machine:
         self.head = ChainHead(block.number, block.time, digest, state_digest)
         return JournalledTransaction(request.raw, receipt, state_digest)
 
-    def checkpoint(self) -> None:
-        """From here on what is executed may be taken back."""
+    @property
+    def is_unsure(self) -> bool:
+        """Whether transactions since the last `keep` may still be taken back."""
+        return bool(self._undo)
+
+    @property
+    def kept_head(self) -> ChainHead:
+        """The head without transactions that may be taken back."""
+        return self._kept_head
+
+    def keep(self) -> None:
+        """From here on what was executed is never taken back."""
         self._undo.clear()
-        self._before = self.head
+        self._kept_head = self.head
 
     def go_back(self) -> None:
-        """Take back all transactions since the last `checkpoint`."""
+        """Take back all transactions since the last `keep`."""
         if self._undo:
             while self._undo:
                 self.state.apply(self._undo.pop())
-            self.head = self._before
+            self.head = self._kept_head
             self._fill_engine()
 
     # Calls that change nothing -------------------------------------------------------------

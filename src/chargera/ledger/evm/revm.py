@@ -8,6 +8,7 @@ the one place where pyrevm shows it. `commit` is never called: it underflows the
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import pyrevm
@@ -204,5 +205,6 @@ def _text(address: bytes) -> str:
     return f"0x{address.hex()}"
 
 
+@lru_cache(maxsize=4_096)
 def _bytes(address: str) -> bytes:
     return bytes.fromhex(address[2:])

@@ -106,7 +106,7 @@ class Methods:
     async def _code(self, parameters: Parameters) -> str:
         address = parse_address(_at(parameters, 0), "address")
         self._only_latest(_at(parameters, 1))
-        return data(self._chain.code(address))
+        return data(await self._chain.code(address))
 
     async def _storage(self, parameters: Parameters) -> str:
         address = parse_address(_at(parameters, 0), "address")
@@ -116,7 +116,8 @@ class Methods:
         else:
             place = parse_quantity(slot, "slot")
         self._only_latest(_at(parameters, 2))
-        return data(self._chain.storage(address, place).to_bytes(HASH_BYTES))
+        word = await self._chain.storage(address, place)
+        return data(word.to_bytes(HASH_BYTES))
 
     async def _transaction_count(self, parameters: Parameters) -> str:
         address = parse_address(_at(parameters, 0), "address")
@@ -129,12 +130,13 @@ class Methods:
         self._only_latest(_at(parameters, 1))
         if _at(parameters, 2):
             raise Unsupported("overrides of the state are not supported", field="overrides")
-        return data(self._chain.try_call(_call_request(_at(parameters, 0), self._chain.gas_limit)))
+        request = _call_request(_at(parameters, 0), self._chain.gas_limit)
+        return data(await self._chain.try_call(request))
 
     async def _estimate_gas(self, parameters: Parameters) -> str:
         self._only_latest(_at(parameters, 1))
         request = _call_request(_at(parameters, 0), self._chain.gas_limit)
-        return quantity(self._chain.estimate_gas(request))
+        return quantity(await self._chain.estimate_gas(request))
 
     async def _send_raw(self, parameters: Parameters) -> str:
         return data(await self._chain.send_raw(parse_data(_at(parameters, 0), "transaction")))

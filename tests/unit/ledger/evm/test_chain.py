@@ -90,7 +90,7 @@ async def test_creation__stands_where_sender_and_nonce_say(node):
     second = await deploy(node.chain, account, KEEPER)
     assert first == contract_address(KEY.address, 0)
     assert second == contract_address(KEY.address, 1)
-    assert node.chain.code(first) == COUNTER
+    assert await node.chain.code(first) == COUNTER
     assert await node.chain.nonce(KEY.address) == 2
 
 
@@ -104,7 +104,7 @@ async def test_call__succeeds__its_receipt_tells_block_logs_and_output(node):
     assert receipt.output == word(1)
     (log,) = receipt.logs
     assert (log.address, log.topics, log.data) == (counter, (word(0xAA),), word(1))
-    assert node.chain.storage(counter, 0) == 1
+    assert await node.chain.storage(counter, 0) == 1
     assert receipt.digest == node.chain.head.digest
 
 
@@ -113,7 +113,7 @@ async def test_call__reverts__costs_the_nonce_and_changes_nothing_else(node):
     refuser = await deploy(node.chain, account, REFUSER)
     receipt = await node.chain.receipt(await node.chain.send_raw(account.transaction(refuser)))
     assert (receipt.succeeded, receipt.output, receipt.logs) == (False, word(0xBAD), ())
-    assert node.chain.storage(refuser, 0) == 0
+    assert await node.chain.storage(refuser, 0) == 0
     assert await node.chain.nonce(KEY.address) == 2
 
 
@@ -170,7 +170,7 @@ async def test_creation__over_24576_bytes__fails_and_leaves_no_code(node):
     first = await node.chain.receipt(await node.chain.send_raw(at_limit))
     second = await node.chain.receipt(await node.chain.send_raw(over))
     assert (first.succeeded, second.succeeded, second.created) == (True, False, None)
-    assert node.chain.code(contract_address(KEY.address, 1)) == b""
+    assert await node.chain.code(contract_address(KEY.address, 1)) == b""
 
 
 async def test_creation__of_code_over_the_limit_inside_a_contract__gives_no_address(node):
@@ -189,7 +189,7 @@ async def test_contract_that_makes_contracts__counts_its_own_nonce(node):
         receipt = await node.chain.receipt(await node.chain.send_raw(raw))
         made = contract_address(factory, nonce)
         assert receipt.output == word(made)
-        assert node.chain.code(made) == COUNTER
+        assert await node.chain.code(made) == COUNTER
 
 
 async def test_send__again__is_the_same_transaction(node):
@@ -212,7 +212,7 @@ async def test_send__many_at_once__are_committed_together_in_order(node):
         waiting = [asyncio.create_task(node.chain.send_raw(raw)) for raw in raws]
         await asyncio.sleep(0)
     assert await asyncio.gather(*waiting) == [parse(raw).hash for raw in raws]
-    assert node.chain.storage(counter, 0) == 20
+    assert await node.chain.storage(counter, 0) == 20
     assert len(node.journal.entries) == 2
 
 
@@ -246,7 +246,7 @@ async def test_sending__committed__all_of_it_is_durable(node):
         made = sending.send(account.creation(COUNTER)).created
         sending.send(account.transaction(made))
         await sending.commit()
-    assert node.chain.storage(made, 0) == 1
+    assert await node.chain.storage(made, 0) == 1
     (head,) = node.journal.entries
     assert head.kind is EntryKind.JOURNAL_HEAD
     assert head.record["transactions"] == 2
@@ -260,7 +260,7 @@ async def test_sending__left_without_commit__has_not_happened(node):
     async with node.chain.sending() as sending:
         assert sending.send(account.transaction(counter)).succeeded
     assert node.chain.head == before
-    assert node.chain.storage(counter, 0) == 0
+    assert await node.chain.storage(counter, 0) == 0
     assert await node.chain.call(counter, b"") == word(1)
     receipt = await node.chain.receipt(
         await node.chain.send_raw(Account(KEY, node.chain.chain_id, 1).transaction(counter))
@@ -279,7 +279,7 @@ async def test_sending__fails_in_between__takes_everything_back(node):
     with pytest.raises(RuntimeError, match="elsewhere"):
         await fail()
     assert node.chain.head.count == 0
-    assert node.chain.code(contract_address(KEY.address, 0)) == b""
+    assert await node.chain.code(contract_address(KEY.address, 0)) == b""
 
 
 # Faults ----------------------------------------------------------------------------------------
@@ -301,8 +301,9 @@ async def test_commit__fails__is_not_acknowledged_and_the_chain_follows_the_jour
     assert faults.calls[-1] == "commit"
     await node.chain.send_raw(raw)
     assert node.chain.head.count == 2
-    assert node.chain.storage(counter, 0) == 1
-    assert (await node.restart()).storage(counter, 0) == 1
+    assert await node.chain.storage(counter, 0) == 1
+    again = await node.restart()
+    assert await again.storage(counter, 0) == 1
 
 
 async def insist(do: Callable[[], Awaitable]):
@@ -329,7 +330,7 @@ async def test_every_storage_call_fails_once__nothing_acknowledged_is_lost_or_do
         assert head.count == 6
         again = await insist(partial(node.restart, from_genesis=True))
         assert again.head == head
-        assert again.storage(counter, 0) == 5
+        assert await again.storage(counter, 0) == 5
     assert at > 10
 
 
@@ -474,13 +475,13 @@ async def test_call__halts__raises_without_data(node):
 
 async def test_call__with_value__is_refused(node):
     with pytest.raises(BadTransaction, match="insufficient funds"):
-        node.chain.try_call(CallRequest(b"\x22" * 20, value=1))
+        await node.chain.try_call(CallRequest(b"\x22" * 20, value=1))
 
 
 async def test_estimate__is_enough_and_close(node):
     account = node.account()
     counter = await deploy(node.chain, account, COUNTER)
-    gas = node.chain.estimate_gas(CallRequest(counter, b"", KEY.address))
+    gas = await node.chain.estimate_gas(CallRequest(counter, b"", KEY.address))
     receipt = await node.chain.receipt(
         await node.chain.send_raw(account.transaction(counter, gas=gas))
     )
@@ -493,7 +494,7 @@ async def test_estimate__of_what_gives_gas_back__is_enough(node):
     keeper = await deploy(node.chain, account, KEEPER)
     await node.chain.send_raw(account.transaction(keeper, word(1) + word(5)))
     clearing = word(1) + word(0)
-    gas = node.chain.estimate_gas(CallRequest(keeper, clearing, KEY.address))
+    gas = await node.chain.estimate_gas(CallRequest(keeper, clearing, KEY.address))
     raw = account.transaction(keeper, clearing, gas=gas)
     receipt = await node.chain.receipt(await node.chain.send_raw(raw))
     assert receipt.succeeded
@@ -531,3 +532,36 @@ async def test_block__by_number__and_none_beyond_the_head(node):
     assert await node.chain.block_digest(2) is None
     assert await node.chain.transaction(b"\0" * 32) is None
     assert await node.chain.receipt(b"\0" * 32) is None
+
+
+# What others see meanwhile ---------------------------------------------------------------------
+
+
+async def test_read__while_a_commit_is_under_way__sees_nothing_of_it(node):
+    account = node.account()
+    counter = await deploy(node.chain, account, COUNTER)
+    async with node.chain.sending() as sending:
+        sending.send(account.transaction(counter))
+        assert await node.chain.storage(counter, 0) == 1  # whoever writes it sees it
+        assert node.chain.head.count == 1
+        others = [
+            asyncio.create_task(read)
+            for read in (
+                node.chain.storage(counter, 0),
+                node.chain.nonce(KEY.address),
+                node.chain.call(counter, b""),
+            )
+        ]
+        await asyncio.sleep(0.01)
+        assert not any(task.done() for task in others)
+    assert await asyncio.gather(*others) == [0, 1, word(1)]
+
+
+async def test_sending__after_its_commit__takes_no_more(node):
+    account = node.account()
+    async with node.chain.sending() as sending:
+        sending.send(account.creation(COUNTER))
+        await sending.commit()
+        with pytest.raises(AssertionError):
+            sending.send(account.creation(COUNTER))
+    assert node.chain.head.count == 1

@@ -82,7 +82,7 @@ async def test_contracts__stand_where_the_plan_says_within_all_limits(read):
     names = {made.name for made in CONTRACTS}
     assert set(read.plan.contracts) == names
     for name, address in read.plan.contracts.items():
-        assert 0 < len(read.chain.code(address)) <= CODE_BYTES_MAX, name
+        assert 0 < len(await read.chain.code(address)) <= CODE_BYTES_MAX, name
     for place, step in enumerate(read.plan.steps):
         executed = await read.chain.block(place + 1)
         assert executed.receipt.gas_used <= GAS_LIMIT, step.label
