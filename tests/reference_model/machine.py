@@ -859,3 +859,21 @@ class SettlementHistory(RuleBasedStateMachine):
             lambda: twin.registry.withdraw_bond(index, twin.now),
             lambda: twin.send(account(71), "AttesterRegistry", "withdrawBond", index),
         )
+
+
+def play(seed: int, steps: int) -> None:
+    """Play one history that its seed decides alone, every rule equally often."""
+    r, history = Random(seed), SettlementHistory()
+    rules = sorted(
+        name
+        for name, method in vars(SettlementHistory).items()
+        if hasattr(method, "hypothesis_stateful_rule")
+    )
+    try:
+        for _ in range(steps):
+            getattr(history, r.choice(rules))(seed=r.getrandbits(32))
+            history.sums_are_equal()
+    except BaseException:
+        history.twin.close()
+        raise
+    history.teardown()
