@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHMARKS = ("ocpp", "eventlog")
+BENCHMARKS = ("ocpp", "eventlog", "ledger")
 
 
 def main(arguments: list[str]) -> int:

@@ -3,12 +3,15 @@
 import pytest
 
 from chargera.app.chain_ports import BadTransaction, Block, JournalledTransaction
+from chargera.domain.errors import Unavailable
+from chargera.ledger.evm.chain import engine_maker
 from chargera.ledger.evm.engine import Account, Changes, Message, intrinsic_gas
 from chargera.ledger.evm.machine import Machine
 from chargera.ledger.evm.pyevm import PyEvmEngine
 from chargera.ledger.evm.transaction import parse
 from tests.evm_contracts import COUNTER, GUARDED, KEEPER, init_code, word
-from tests.evm_histories import CHAIN_ID, KEYS, History, Sent
+from tests.evm_histories import CHAIN_ID, KEYS, START_S, History, Sent
+from tests.settlement_workload import Workload
 
 pytest.importorskip("pyrevm")
 from chargera.ledger.evm.revm import RevmEngine  # where it is installed
@@ -39,6 +42,24 @@ def test_history__is_the_same_on_both(seed):
     assert machines[0].head == machines[1].head
     assert machines[0].state.content() == machines[1].state.content()
     assert taken > 100
+
+
+def test_settlement__by_the_shipped_contracts__is_the_same_on_both():
+    workload = Workload(CHAIN_ID, START_S, passports=3, batches=2, leaves=6)
+    machines = [Machine(CHAIN_ID, engine) for engine in ENGINES]
+    for sent in (*workload.setting_up, *workload.proposing, *workload.settling):
+        one, other = (machine.execute(parse(sent.raw), sent.time) for machine in machines)
+        assert one == other
+        assert one.receipt.succeeded
+    assert machines[0].state.content() == machines[1].state.content()
+
+
+def test_engine_maker__takes_the_one_that_is_asked_for():
+    assert engine_maker("pyrevm") is RevmEngine
+    assert engine_maker("py-evm") is PyEvmEngine
+    assert engine_maker() is RevmEngine
+    with pytest.raises(Unavailable, match="the EVM abacus is not installed"):
+        engine_maker("abacus")
 
 
 @pytest.fixture(params=ENGINES, ids=[engine.name for engine in ENGINES])
