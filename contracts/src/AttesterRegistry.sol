@@ -59,12 +59,12 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
     mapping(OperatorId => OperatorKeys) private _operators;
 
     modifier onlyHub() {
-        require(msg.sender == address(HUB), NotHub(msg.sender));
+        if (msg.sender != address(HUB)) revert NotHub(msg.sender);
         _;
     }
 
     constructor(IC4EToken c4e, ISettlementHub hub) {
-        require(address(c4e) != address(0) && address(hub) != address(0), ZeroAddress());
+        if (address(c4e) == address(0) || address(hub) == address(0)) revert ZeroAddress();
         C4E = c4e;
         HUB = hub;
     }
@@ -84,7 +84,7 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
         }
         uint256 held = IERC20(address(C4E)).balanceOf(address(this));
         uint256 needed = attesters.length * BOND;
-        require(held >= needed, BondsMissing(held, needed));
+        if (held < needed) revert BondsMissing(held, needed);
         _setFirstKeys(operatorId, operator);
     }
 
@@ -107,7 +107,7 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
     /// @inheritdoc IAttesterRegistry
     function askUnbond(uint8 index) external {
         Member storage member = _member(index);
-        require(msg.sender == member.beneficiary, NotBeneficiary(msg.sender));
+        if (msg.sender != member.beneficiary) revert NotBeneficiary(msg.sender);
         _unbond(member, index);
     }
 
@@ -115,11 +115,11 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
     function withdrawBond(uint8 index) external {
         Member storage member = _member(index);
         uint40 since = member.unbondingSince;
-        require(since != 0, NotUnbonding(index));
-        require(block.timestamp >= since + UNBONDING, StillBonded(since + UNBONDING));
-        require(block.timestamp >= member.frozenUntil, Frozen(member.frozenUntil));
+        if (since == 0) revert NotUnbonding(index);
+        if (block.timestamp < since + UNBONDING) revert StillBonded(since + UNBONDING);
+        if (block.timestamp < member.frozenUntil) revert Frozen(member.frozenUntil);
         uint256 amount = member.bond;
-        require(amount != 0, NoBond(index));
+        if (amount == 0) revert NoBond(index);
         member.bond = 0;
         emit BondWithdrawn(index, amount);
         IERC20(address(C4E)).safeTransfer(member.beneficiary, amount);
@@ -138,11 +138,11 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
         bytes calldata signatureB
     ) external {
         Member storage member = _member(index);
-        require(!_has(_slashed, index), AlreadySlashed(index));
-        require(_contradict(a, leafA, b, leafB), NoEquivocation());
+        if (_has(_slashed, index)) revert AlreadySlashed(index);
+        if (!_contradict(a, leafA, b, leafB)) revert NoEquivocation();
         address signer = member.signer;
-        require(_isBy(signer, HUB.batchDigest(a), signatureA), WrongSignature(index));
-        require(_isBy(signer, HUB.batchDigest(b), signatureB), WrongSignature(index));
+        if (!_isBy(signer, HUB.batchDigest(a), signatureA)) revert WrongSignature(index);
+        if (!_isBy(signer, HUB.batchDigest(b), signatureB)) revert WrongSignature(index);
 
         _slashed |= _bit(index);
         if (_has(_active, index)) _deactivate(index);
@@ -191,7 +191,7 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
             _setFirstKeys(operatorId, operator);
             return;
         }
-        require(msg.sender == current.signer, NotOperator(msg.sender));
+        if (msg.sender != current.signer) revert NotOperator(msg.sender);
         _checkOperator(operatorId, operator);
         uint40 from = uint40(block.timestamp) + OPERATOR_NOTICE;
         keys.current = current;
@@ -219,22 +219,19 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
         uint112 active = _active;
         for (uint8 index = 0; signers >> index != 0; ++index) {
             if (!_has(signers, index)) continue;
-            require(_has(active, index), NotActive(index));
-            require(
-                count < attestation.signatures.length,
-                SignatureCount(attestation.signatures.length, count + 1)
-            );
-            require(
-                _isBy(_members[index].signer, digest, attestation.signatures[count]),
-                WrongSignature(index)
-            );
+            if (!_has(active, index)) revert NotActive(index);
+            if (count >= attestation.signatures.length) {
+                revert SignatureCount(attestation.signatures.length, count + 1);
+            }
+            if (!_isBy(_members[index].signer, digest, attestation.signatures[count])) {
+                revert WrongSignature(index);
+            }
             ++count;
         }
-        require(
-            count == attestation.signatures.length,
-            SignatureCount(attestation.signatures.length, count)
-        );
-        require(count >= quorum(), NoQuorum(count, quorum()));
+        if (count != attestation.signatures.length) {
+            revert SignatureCount(attestation.signatures.length, count);
+        }
+        if (count < quorum()) revert NoQuorum(count, quorum());
     }
 
     /// @inheritdoc IAttesterRegistry
@@ -281,20 +278,23 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
     // Inside ------------------------------------------------------------------------------------
 
     function _admit(address signer, address beneficiary) private returns (uint8 index) {
-        require(signer != address(0) && beneficiary != address(0), ZeroAddress());
-        require(_places[signer] == 0, SignerInUse(signer));
+        if (signer == address(0) || beneficiary == address(0)) revert ZeroAddress();
+        if (_places[signer] != 0) revert SignerInUse(signer);
         uint256 count = _members.length;
-        require(count < MOST_ATTESTERS, TooManyAttesters());
+        if (count >= MOST_ATTESTERS) revert TooManyAttesters();
         index = uint8(count);
         _members.push(Member(signer, BOND, beneficiary, 0, 0, 0));
         _places[signer] = count + 1;
+        // In a loop at genesis only.
+        // slither-disable-start costly-loop
         _active |= _bit(index);
         ++_activeCount;
+        // slither-disable-end costly-loop
         emit AttesterAdmitted(index, signer, beneficiary, BOND);
     }
 
     function _unbond(Member storage member, uint8 index) private {
-        require(_has(_active, index), NotActive(index));
+        if (!_has(_active, index)) revert NotActive(index);
         _deactivate(index);
         member.unbondingSince = uint40(block.timestamp);
         emit Unbonding(index, uint40(block.timestamp) + UNBONDING);
@@ -341,7 +341,7 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
     }
 
     function _member(uint8 index) private view returns (Member storage) {
-        require(index < _members.length, NoSuchAttester(index));
+        if (index >= _members.length) revert NoSuchAttester(index);
         return _members[index];
     }
 
@@ -359,15 +359,17 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
     function _checkOperator(OperatorId operatorId, Operator calldata operator) private pure {
         bool isComplete = OperatorId.unwrap(operatorId) != 0 && operator.signer != address(0)
             && operator.logKey != 0;
-        require(isComplete, OperatorIncomplete());
+        if (!isComplete) revert OperatorIncomplete();
     }
 
-    /// @dev No attester's address is zero, so a signature that recovers to nobody is nobody's.
+    /// @dev No attester's address is zero, so a signature that recovers to nobody is nobody's; why
+    /// it does is nobody's concern.
     function _isBy(address signer, bytes32 digest, bytes calldata signature)
         private
         pure
         returns (bool)
     {
+        // slither-disable-next-line unused-return
         (address recovered,,) = ECDSA.tryRecoverCalldata(digest, signature);
         return recovered == signer;
     }

@@ -61,14 +61,14 @@ contract NetworkPolicy is INetworkPolicy, NoticeUpgradeable {
 
     /// @inheritdoc INetworkPolicy
     function setGovernor(address governor_) external onlyOwner {
-        require(governor == address(0) && governor_ != address(0), AlreadySet());
+        if (governor != address(0) || governor_ == address(0)) revert AlreadySet();
         governor = governor_;
         emit GovernorSet(governor_);
     }
 
     /// @inheritdoc INetworkPolicy
     function setMarket(address market_) external onlyOwner {
-        require(market == address(0) && market_ != address(0), AlreadySet());
+        if (market != address(0) || market_ == address(0)) revert AlreadySet();
         market = market_;
         emit MarketSet(market_);
     }
@@ -155,9 +155,9 @@ contract NetworkPolicy is INetworkPolicy, NoticeUpgradeable {
     ) private returns (uint32 version) {
         uint32 last = latest;
         uint40 earliest = uint40(Math.max(block.timestamp, uint256(_terms[last].from) + 1));
-        require(from >= earliest, FromTooEarly(from, earliest));
+        if (from < earliest) revert FromTooEarly(from, earliest);
         _check(parameters);
-        require(assets.length <= MOST_ASSETS, TooManyAssets());
+        if (assets.length > MOST_ASSETS) revert TooManyAssets();
 
         version = last + 1;
         latest = version;
@@ -172,13 +172,15 @@ contract NetworkPolicy is INetworkPolicy, NoticeUpgradeable {
 
     function _list(uint32 version, AssetPolicy calldata it) private {
         address asset = it.asset;
-        require(_assetPolicies[version][asset].asset == address(0), AssetTwice(asset));
+        if (_assetPolicies[version][asset].asset != address(0)) revert AssetTwice(asset);
         _require(asset.code.length != 0, "asset");
+        // At most eight calls, of assets that the Timelock names.
+        // slither-disable-next-line calls-loop
         _require(it.decimals <= 8 && it.decimals == IERC20Metadata(asset).decimals(), "decimals");
         bool isRate = it.currency == 0 ? it.c4eRate == C4E_RATE : it.c4eRate != 0;
         _require(isRate, "c4eRate");
         if (_assetIndexes[asset] == 0) {
-            require(_assets.length < MOST_ASSETS, TooManyAssets());
+            if (_assets.length >= MOST_ASSETS) revert TooManyAssets();
             _assets.push(asset);
             _assetIndexes[asset] = uint8(_assets.length);
         }
@@ -204,11 +206,11 @@ contract NetworkPolicy is INetworkPolicy, NoticeUpgradeable {
     }
 
     function _require(bool condition, bytes32 name) private pure {
-        require(condition, ParameterOutOfRange(name));
+        if (!condition) revert ParameterOutOfRange(name);
     }
 
     function _known(uint32 version) private view returns (PolicyParameters storage it) {
         it = _parameters[version];
-        require(it.settlementWindow != 0, NoSuchVersion(version));
+        if (it.settlementWindow == 0) revert NoSuchVersion(version);
     }
 }

@@ -14,14 +14,15 @@ contract NetworkTimelock is INetworkTimelock, TimelockController {
     constructor(address bootstrap_)
         TimelockController(LEAST_DELAY, _only(bootstrap_), _only(address(0)), address(0))
     {
+        if (bootstrap_ == address(0)) revert NoBootstrapKey();
         bootstrap = bootstrap_;
     }
 
     /// @inheritdoc INetworkTimelock
     function handOver(address governor) external {
-        require(msg.sender == address(this), NotTimelock(msg.sender));
-        require(hasRole(PROPOSER_ROLE, bootstrap), AlreadyHandedOver());
-        require(governor.code.length != 0, NotContract(governor));
+        if (msg.sender != address(this)) revert NotTimelock(msg.sender);
+        if (!hasRole(PROPOSER_ROLE, bootstrap)) revert AlreadyHandedOver();
+        if (governor.code.length == 0) revert NotContract(governor);
         _grantRole(PROPOSER_ROLE, governor);
         _grantRole(CANCELLER_ROLE, governor);
         _revokeRole(PROPOSER_ROLE, bootstrap);
@@ -31,7 +32,7 @@ contract NetworkTimelock is INetworkTimelock, TimelockController {
 
     /// @notice Change the delay of later operations; never under two days.
     function updateDelay(uint256 newDelay) public override {
-        require(newDelay >= LEAST_DELAY, DelayTooShort(newDelay, LEAST_DELAY));
+        if (newDelay < LEAST_DELAY) revert DelayTooShort(newDelay, LEAST_DELAY);
         super.updateDelay(newDelay);
     }
 

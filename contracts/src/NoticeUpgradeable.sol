@@ -40,13 +40,12 @@ abstract contract NoticeUpgradeable is INoticeUpgradeable, Initializable, UUPSUp
     {
         Notice storage notice = _storage().notice;
         address pending = notice.implementation;
-        require(
-            pending == address(0) || block.timestamp > notice.executableUntil,
-            UpgradePending(pending)
-        );
+        if (pending != address(0) && block.timestamp <= notice.executableUntil) {
+            revert UpgradePending(pending);
+        }
         // For an account without code EXTCODEHASH is zero or the hash of nothing.
         bytes32 found = implementation.codehash;
-        require(found == codeHash && implementation.code.length != 0, WrongCode(found));
+        if (found != codeHash || implementation.code.length == 0) revert WrongCode(found);
         uint40 from = uint40(block.timestamp) + UPGRADE_NOTICE;
         uint40 until = from + UPGRADE_TERM;
         _storage().notice = Notice(implementation, from, until, codeHash, dataHash);
@@ -56,7 +55,7 @@ abstract contract NoticeUpgradeable is INoticeUpgradeable, Initializable, UUPSUp
     /// @inheritdoc INoticeUpgradeable
     function cancelUpgrade() external onlyOwner {
         address pending = _storage().notice.implementation;
-        require(pending != address(0), UpgradeNotAnnounced(address(0)));
+        if (pending == address(0)) revert UpgradeNotAnnounced(address(0));
         delete _storage().notice;
         emit UpgradeCancelled(pending);
     }
@@ -65,11 +64,10 @@ abstract contract NoticeUpgradeable is INoticeUpgradeable, Initializable, UUPSUp
     /// WrongData, WrongCode, UpgradeTooEarly, UpgradeTooLate.
     function upgradeToAndCall(address implementation, bytes memory data) public payable override {
         bytes32 dataHash = keccak256(data);
-        require(
-            implementation != address(0) && implementation == _storage().notice.implementation,
-            UpgradeNotAnnounced(implementation)
-        );
-        require(dataHash == _storage().notice.dataHash, WrongData(dataHash));
+        if (implementation == address(0) || implementation != _storage().notice.implementation) {
+            revert UpgradeNotAnnounced(implementation);
+        }
+        if (dataHash != _storage().notice.dataHash) revert WrongData(dataHash);
         super.upgradeToAndCall(implementation, data);
     }
 
@@ -85,7 +83,7 @@ abstract contract NoticeUpgradeable is INoticeUpgradeable, Initializable, UUPSUp
 
     /// @dev Once, by the initializer of what derives from this.
     function _setOwner(address owner_) internal onlyInitializing {
-        require(owner_ != address(0), ZeroOwner());
+        if (owner_ == address(0)) revert ZeroOwner();
         _storage().owner = owner_;
     }
 
@@ -94,15 +92,15 @@ abstract contract NoticeUpgradeable is INoticeUpgradeable, Initializable, UUPSUp
     /// code runs within the same call.
     function _authorizeUpgrade(address implementation) internal override {
         Notice memory notice = _storage().notice;
-        require(block.timestamp >= notice.executableFrom, UpgradeTooEarly(notice.executableFrom));
-        require(block.timestamp <= notice.executableUntil, UpgradeTooLate(notice.executableUntil));
+        if (block.timestamp < notice.executableFrom) revert UpgradeTooEarly(notice.executableFrom);
+        if (block.timestamp > notice.executableUntil) revert UpgradeTooLate(notice.executableUntil);
         bytes32 found = implementation.codehash;
-        require(found == notice.codeHash, WrongCode(found));
+        if (found != notice.codeHash) revert WrongCode(found);
         delete _storage().notice;
     }
 
     function _checkOwner() internal view {
-        require(msg.sender == owner(), NotOwner(msg.sender));
+        if (msg.sender != owner()) revert NotOwner(msg.sender);
     }
 
     function _storage() private pure returns (NoticeStorage storage it) {

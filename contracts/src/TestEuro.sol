@@ -3,13 +3,11 @@ pragma solidity 0.8.37;
 
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
-import {Nonces} from "@openzeppelin/contracts/utils/Nonces.sol";
-import {NoncesKeyed} from "@openzeppelin/contracts/utils/NoncesKeyed.sol";
 import {TransferAuthorization} from "./TransferAuthorization.sol";
 
 /// @title TestEuro: a simulated euro, worth nothing, for demonstrations and tests.
 /// @notice ERC-20 with 6 decimals, ERC-2612 and ERC-3009 as real euro coins have.
-contract TestEuro is ERC20Permit, TransferAuthorization {
+contract TestEuro is TransferAuthorization {
     /// @notice Who may mint: whoever deployed it.
     // forge-lint: disable-next-line(screaming-snake-case-immutable)
     address public immutable faucetOwner;
@@ -22,22 +20,11 @@ contract TestEuro is ERC20Permit, TransferAuthorization {
 
     /// @notice Mint simulated euros to `to`, minor units. Only the deployer.
     function faucet(address to, uint256 amount) external {
-        require(msg.sender == faucetOwner, NotFaucetOwner(msg.sender));
+        if (msg.sender != faucetOwner) revert NotFaucetOwner(msg.sender);
         _mint(to, amount);
     }
 
     function decimals() public pure override returns (uint8) {
         return 6;
-    }
-
-    function nonces(address owner) public view override(ERC20Permit, Nonces) returns (uint256) {
-        return super.nonces(owner);
-    }
-
-    function _useCheckedNonce(address owner, uint256 nonce)
-        internal
-        override(Nonces, NoncesKeyed)
-    {
-        super._useCheckedNonce(owner, nonce);
     }
 }

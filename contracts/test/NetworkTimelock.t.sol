@@ -45,6 +45,11 @@ contract NetworkTimelockTest is TestBase {
         assertFalse(_timelock.hasRole(_timelock.PROPOSER_ROLE(), address(this)));
     }
 
+    function test_a_bootstrap_key_is_needed() external {
+        vm.expectRevert(INetworkTimelock.NoBootstrapKey.selector);
+        new NetworkTimelock(address(0));
+    }
+
     /// @dev I19: nothing before its delay, and nothing unannounced.
     function test_nothing_before_two_days() external {
         bytes memory call = abi.encodeCall(_timelock.handOver, (_governor));

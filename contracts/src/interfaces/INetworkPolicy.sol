@@ -44,10 +44,10 @@ interface INetworkPolicy {
         returns (uint32 version);
 
     /// @notice Name the Governor, whose rulings decide disputes and contests. Only the owner, once.
-    function setGovernor(address governor) external;
+    function setGovernor(address governor_) external;
 
     /// @notice Name the MaintenanceMarket, which keeps reserves. Only the owner, once.
-    function setMarket(address market) external;
+    function setMarket(address market_) external;
 
     /// @notice Who rules; zero until there is a Governor.
     function governor() external view returns (address);

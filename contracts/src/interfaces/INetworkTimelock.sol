@@ -7,6 +7,8 @@ pragma solidity 0.8.37;
 interface INetworkTimelock {
     event HandedOver(address indexed governor);
 
+    /// @dev Without a bootstrap key nobody could ever propose anything.
+    error NoBootstrapKey();
     /// @dev Only the Timelock itself, by an operation that waited its delay.
     error NotTimelock(address caller);
     /// @dev The bootstrap key has handed over before, or given up.
