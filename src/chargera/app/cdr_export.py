@@ -10,7 +10,7 @@ from chargera.domain.bill import Bill
 from chargera.domain.countries import alpha3
 from chargera.domain.errors import Conflict, NotFound
 from chargera.domain.messages import ReadingContext
-from chargera.domain.station import Connector, ConnectorType
+from chargera.domain.station import Connector
 from chargera.proofs import records
 from chargera.proofs.cdr import Correction, SessionFacts, judge
 from chargera.proofs.ocpi_cdr import (
@@ -23,21 +23,7 @@ from chargera.proofs.ocpi_cdr import (
     SignedValue,
     cdr_to_ocpi,
 )
-
-STANDARDS: Mapping[ConnectorType, tuple[str, str, str]] = {
-    ConnectorType.TYPE1: ("IEC_62196_T1", "CABLE", "AC_1_PHASE"),
-    ConnectorType.TYPE2: ("IEC_62196_T2", "SOCKET", "AC_3_PHASE"),
-    ConnectorType.CCS1: ("IEC_62196_T1_COMBO", "CABLE", "DC"),
-    ConnectorType.CCS2: ("IEC_62196_T2_COMBO", "CABLE", "DC"),
-    ConnectorType.CHADEMO: ("CHADEMO", "CABLE", "DC"),
-    ConnectorType.NACS: ("SAE_J3400", "CABLE", "DC"),
-}
-"""OCPI connector standard, format and power type of each plug.
-
-`SAE_J3400` is OCPI 2.3.0's word; 2.2.1 has none for it."""
-
-NOT_GIVEN = "not given"
-"""Registrations hold coordinates but no postal address."""
+from chargera.proofs.ocpi_location import NOT_GIVEN, PLUGS
 
 NATURES = {ReadingContext.BEGIN: "Start", ReadingContext.END: "End"}
 
@@ -128,7 +114,7 @@ def _token(country_code: str, party_id: str, id_token: str | None) -> CdrToken:
 
 def _location(billed: _Billed, country_code: str) -> CdrLocation:
     station, connector = billed.case.station, billed.connector
-    standard, form, power_type = STANDARDS[connector.connector_type]
+    plug = PLUGS[connector.connector_type]
     evse_uid = f"{station.station_id[:30]}-{connector.evse}"
     return CdrLocation(
         location_id=station.station_id[:36],
@@ -140,9 +126,9 @@ def _location(billed: _Billed, country_code: str) -> CdrLocation:
         evse_uid=evse_uid,
         evse_id=evse_uid,
         connector_id=str(connector.connector),
-        connector_standard=standard,
-        connector_format=form,
-        connector_power_type=power_type,
+        connector_standard=plug.standard,
+        connector_format=plug.form,
+        connector_power_type=plug.power_type,
         name=f"{station.manufacturer} {station.model}",
     )
 
