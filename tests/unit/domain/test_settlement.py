@@ -1,6 +1,8 @@
 """The arithmetic of settlement: splits, rates, amounts, limits."""
 
+import json
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from chargera.domain.settlement import (
     AMOUNT_LIMIT,
     Ceilings,
     Fees,
+    OpsShares,
     RateBounds,
     Split,
     ceiling_of,
@@ -135,3 +138,33 @@ def test_overlap__in_seconds__negative_is_a_pause() -> None:
 @pytest.mark.parametrize(("attesters", "quorum"), [(1, 2), (2, 2), (3, 2), (4, 3), (6, 5), (7, 5)])
 def test_quorum__two_of_three_else_two_thirds_and_one(attesters: int, quorum: int) -> None:
     assert quorum_of(attesters) == quorum
+
+
+ROWS = json.loads(
+    (Path(__file__).parents[2] / "vectors" / "settlement" / "arithmetic.json").read_bytes()
+)
+
+
+def test_vectors__the_same_numbers_as_the_contracts() -> None:
+    """The same file is read by the tests of the contracts."""
+    for row in _rows("split"):
+        fees = Fees(row["fee_bps"], row["ops_bps"], row["reserve_bps"])
+        parts = split(row["amount"], fees, row["commission_bps"], has_market=True)
+        assert parts == Split(*(row[n] for n in ("fee", "reserve", "host", "ops", "holders")))
+    for row in _rows("ops"):
+        parts_of_ops = divide_ops(row["ops"], row["signers"])
+        assert parts_of_ops == OpsShares(row["each_signer"], row["proposer"], row["caller"])
+    for row in _rows("exposure"):
+        args = (row["wallet_total"], row["c4e_rate"], row["signers"])
+        assert exposure_of_signer(*args) == row["exposure"]
+    for row in _rows("rate_bounds"):
+        bounds = rate_bounds(row["last"], 0, row["days_begun"] * 86_400)
+        assert bounds == RateBounds(row["least"], row["most"])
+    for row in _rows("limits"):
+        limits = Ceilings(row["per_kwh"], row["per_hour"], row["flat"])
+        assert energy_limit_wh(row["rated_w"], row["duration_s"]) == row["energy_limit_wh"]
+        assert ceiling_of(limits, row["energy_wh"], row["duration_s"]) == row["ceiling"]
+
+
+def _rows(name: str) -> list[dict[str, int]]:
+    return [{key: int(value) for key, value in row.items()} for row in ROWS[name]]
