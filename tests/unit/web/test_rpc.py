@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 
 from chargera.app.chain_testing import MemoryJournal
 from chargera.app.log_testing import MemoryLease
+from chargera.domain.errors import Unavailable
 from chargera.ledger.chain_key import ChainKey
 from chargera.ledger.evm.chain import EmbeddedChain
 from chargera.ledger.evm.transaction import parse
@@ -43,10 +44,10 @@ class Zeros:
 class Rpc:
     """A client of one node."""
 
-    def __init__(self, chain: EmbeddedChain) -> None:
+    def __init__(self, chain: EmbeddedChain, **options: Any) -> None:
         self.chain = chain
         self.account = Account(KEY, chain.chain_id)
-        app = Starlette(routes=[endpoint.rpc_route(chain, "test/1")])
+        app = Starlette(routes=[endpoint.rpc_route(chain, "test/1", **options)])
         self.http = httpx2.AsyncClient(
             transport=httpx2.ASGITransport(app=app), base_url="http://node"
         )
@@ -273,6 +274,21 @@ async def test_batch__is_answered_in_order_and_without_notifications(rpc):
     assert await rpc.chain.storage(counter, 0) == 3
     response = await rpc.http.post("/rpc", content=json.dumps(silent))
     assert (response.status_code, response.content) == (204, b"")
+
+
+async def test_batch__takes_too_long__its_rest_is_refused(rpc):
+    hasty = Rpc(rpc.chain, batch_s_max=-1.0)
+    calls = [{"jsonrpc": "2.0", "id": n, "method": "eth_chainId"} for n in range(3)]
+    answers = await hasty.post(calls)
+    assert [answer["error"]["code"] for answer in answers] == [-32005] * 3
+    assert "result" in await hasty.post(calls[0])
+
+
+async def test_part_of_the_server_fails__is_an_error_with_words(rpc):
+    rpc.chain._journal.faults.error = Unavailable("the database is away", remedy="wait")
+    rpc.chain._journal.faults.at = len(rpc.chain._journal.faults.calls) + 1
+    error = await rpc.error("eth_getTransactionReceipt", "0x" + "00" * 32)
+    assert error == {"code": -32000, "message": "the database is away: wait"}
 
 
 async def test_page_of_another_origin__may_ask(rpc):

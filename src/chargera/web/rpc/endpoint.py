@@ -4,6 +4,7 @@ Nothing here is secret and no cookie counts, so any page may call it: a wallet i
 """
 
 import asyncio
+import math
 from typing import Any
 
 import orjson
@@ -18,6 +19,8 @@ from chargera.web.rpc.values import data
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 BATCH_MAX = 200
+BATCH_S_MAX = 5.0
+"""Once a batch has taken so long, no further call of it is begun."""
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -38,15 +41,16 @@ _HEADERS = {
 }
 
 
-def rpc_route(chain: ChainNode, client_version: str) -> Route:
+def rpc_route(chain: ChainNode, client_version: str, batch_s_max: float = BATCH_S_MAX) -> Route:
     """Return the route of `/rpc`."""
-    endpoint = _Endpoint(Methods(chain, client_version))
+    endpoint = _Endpoint(Methods(chain, client_version), batch_s_max)
     return Route("/rpc", endpoint.answer, methods=["POST", "OPTIONS"])
 
 
 class _Endpoint:
-    def __init__(self, methods: Methods) -> None:
+    def __init__(self, methods: Methods, batch_s_max: float) -> None:
         self._methods = methods
+        self._batch_s_max = batch_s_max
 
     async def answer(self, request: Request) -> Response:
         """Answer a call or a batch; always 200, as the transport has done its part."""
@@ -67,17 +71,21 @@ class _Endpoint:
         if len(asked) > BATCH_MAX:
             return _response(_error(None, TOO_MUCH, f"a batch has at most {BATCH_MAX} calls"))
         # Together, so that transactions of one batch are committed together, in their order.
-        answers = await asyncio.gather(*(self._call(each) for each in asked))
+        until_s = asyncio.get_running_loop().time() + self._batch_s_max
+        answers = await asyncio.gather(*(self._call(each, until_s) for each in asked))
         told = [answer for answer in answers if answer is not None]
         return _response(told or None)
 
-    async def _call(self, asked: object) -> dict[str, Any] | None:
-        """Return the answer to one call; None for a notification."""
+    async def _call(self, asked: object, until_s: float = math.inf) -> dict[str, Any] | None:
+        """Return the answer to one call, begun before `until_s`; None for a notification."""
         if not isinstance(asked, dict) or asked.get("jsonrpc") != "2.0":
             return _error(None, INVALID_REQUEST, "not a JSON-RPC 2.0 request")
         call_id, name, parameters = asked.get("id"), asked.get("method"), asked.get("params", [])
         if not isinstance(name, str) or not isinstance(parameters, list):
             return _error(call_id, INVALID_REQUEST, "method is text and params a list")
+        await asyncio.sleep(0)  # a long batch lets others in between
+        if asyncio.get_running_loop().time() > until_s:
+            return _error(call_id, TOO_MUCH, "the batch takes too long: ask for less at once")
         answer = await self._answer(call_id, name, parameters)
         return answer if "id" in asked else None
 
@@ -85,7 +93,6 @@ class _Endpoint:
         method = self._methods.table.get(name)
         if method is None:
             return _error(call_id, METHOD_NOT_FOUND, f"there is no method {name[:64]}")
-        await asyncio.sleep(0)  # a long batch lets others in between
         try:
             return {"jsonrpc": "2.0", "id": call_id, "result": await method(parameters)}
         except Reverted as error:

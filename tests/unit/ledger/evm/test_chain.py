@@ -18,7 +18,7 @@ from chargera.app.chain_testing import MemoryJournal
 from chargera.app.log_testing import Faults, MemoryLease
 from chargera.domain.errors import InvalidInput, Refused, Unavailable
 from chargera.ledger.chain_key import ChainKey
-from chargera.ledger.evm.chain import ChainPolicy, EmbeddedChain
+from chargera.ledger.evm.chain import WAITING_MAX, ChainPolicy, EmbeddedChain
 from chargera.ledger.evm.transaction import contract_address, parse, sign
 from chargera.proofs.entry import EntryKind
 from tests.evm_contracts import (
@@ -29,6 +29,7 @@ from tests.evm_contracts import (
     REFUSER,
     SURROUNDINGS,
     Account,
+    assemble,
     init_code,
     word,
 )
@@ -144,6 +145,7 @@ async def test_gas__does_not_depend_on_what_ran_before(node):
         ({"nonce": 1}, "nonce too high"),
         ({"gas_limit": 15_000_001}, "gas limit above"),
         ({"gas_limit": 20_999}, "intrinsic gas too low"),
+        ({"max_fee": 2**256 - 1, "gas_limit": 1}, "intrinsic gas too low"),
         ({"to": None, "data": b"\1" * 49_153}, "init code over"),
     ],
 )
@@ -464,6 +466,31 @@ async def test_call__refused_by_the_contract__raises_what_it_said(node):
     with pytest.raises(Reverted) as caught:
         await node.chain.call(refuser, b"")
     assert caught.value.data == word(0xBAD)
+
+
+async def test_call__refused_in_words__says_them(node):
+    said = "CHARGE FIRST"
+    code = assemble(
+        f"0x08c379a0{'00' * 28} 0 MSTORE 32 4 MSTORE {len(said)} 36 MSTORE"
+        f" 0x{said.encode().ljust(32, bytes(1)).hex()} 68 MSTORE 100 0 REVERT"
+    )
+    refuser = await deploy(node.chain, node.account(), code)
+    with pytest.raises(Reverted, match="execution reverted: CHARGE FIRST"):
+        await node.chain.call(refuser, b"")
+
+
+async def test_send__too_many_wait__is_refused_for_now(node):
+    account = node.account()
+    async with node.chain.sending():
+        waiting = [
+            asyncio.create_task(node.chain.send_raw(account.transaction(b"\x22" * 20)))
+            for _ in range(WAITING_MAX)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="too many"):
+            await node.chain.send_raw(account.transaction(b"\x22" * 20))
+    await asyncio.gather(*waiting)
+    assert await node.chain.nonce(KEY.address) == WAITING_MAX
 
 
 async def test_call__halts__raises_without_data(node):
