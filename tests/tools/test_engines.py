@@ -4,13 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from chargera.app.chain_ports import BadTransaction, LogFilter, Reverted
+from chargera.app.chain_ports import GAS_LIMIT, BadTransaction, LogFilter, Reverted
 from chargera.ledger.evm.chain import engine_maker
+from chargera.ledger.evm.deployment import deploy
 from chargera.ledger.evm.machine import Machine
 from chargera.ledger.evm.rpc_backend import RpcChain
 from chargera.ledger.evm.transaction import parse
 from tests.evm_contracts import COUNTER, REFUSER, Account, word
 from tests.evm_histories import CHAIN_ID, KEYS, START_S, History
+from tests.settlement_workload import DEPLOYER, Workload
 from tests.tools.anvil import Anvil, anvil_program, running_anvil
 
 LENGTH = 150
@@ -95,6 +97,22 @@ async def test_rpc_chain__over_anvil__does_what_a_chain_does(anvil):
         assert await chain.nonce(KEYS[0].address) == 4
         with pytest.raises(BadTransaction):
             await chain.send_raw(Account(KEYS[0], 1, 4).transaction(made[0]))
+
+
+async def test_deployment__over_rpc__stands_where_it_would_on_the_embedded_chain(anvil):
+    plan = Workload(CHAIN_ID, START_S + 3_600, batches=1).plan
+    machine = Machine(CHAIN_ID, engine_maker())
+    for place in range(len(plan.steps)):
+        machine.execute(parse(plan.raw(place, DEPLOYER)), START_S)
+    async with RpcChain.connected(anvil.url) as chain:
+        for place in range(3):  # then it was interrupted
+            await chain.send_raw(plan.raw(place, DEPLOYER))
+        receipts = await deploy(chain, plan, DEPLOYER)
+        assert await deploy(chain, plan, DEPLOYER) == receipts
+    assert all(receipt.gas_used <= GAS_LIMIT for receipt in receipts)
+    for address in plan.contracts.values():
+        code = anvil.ask("eth_getCode", text(address), "latest")
+        assert code == text(machine.state.account(address).code) != "0x"
 
 
 def third_again(account: Account, to: bytes) -> bytes:
