@@ -80,7 +80,7 @@ def _judge(evidence: RegistrationEvidence, domain: Domain, trust: Trust) -> byte
     request = _request(onboarding, anchor)
     if request.operator_id != trust.operator_id:
         raise InvalidInput(f"of {request.operator_id}, not of {trust.operator_id}", field="record")
-    _check_station(station.record, onboarding.record)
+    check_station(station.record, onboarding.record)
     if hex_text(request.token_id) != onboarding.record["passport_id"]:
         raise InvalidInput("the onboarding names another passport", field="passport_id")
     if recover(consent_digest(request, domain), evidence.consent) != request.host:
@@ -124,7 +124,7 @@ def _request(onboarding: Opened, anchor: AnchoredMessage) -> RegistrationRequest
     )
 
 
-def _check_station(station: Mapping[str, Any], onboarding: Mapping[str, Any]) -> None:
+def check_station(station: Mapping[str, Any], onboarding: Mapping[str, Any]) -> None:
     """The onboarding's facts are those that the station was registered with."""
     metadata = onboarding["metadata"]
     for name in (*_SAME, "time_zone"):

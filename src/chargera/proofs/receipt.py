@@ -8,7 +8,7 @@ comes from outside. Nothing here asks a network: rows of mirrors and readers of 
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -215,8 +215,9 @@ def parse_receipt(data: bytes) -> Receipt:
         raise Unreadable(f"not a list of at most {EVENTS_MAX} readings", field="events")
     if not isinstance(entries, list) or not 0 < len(entries) <= ENTRIES_MAX:
         raise Unreadable(f"not a list of 1 to {ENTRIES_MAX} entries", field="entries")
-    parsed = tuple(_entry(value, f"entries[{n}]") for n, value in enumerate(entries))
-    _check_entries(parsed)
+    parsed = tuple(read_entry(value, f"entries[{n}]", _KINDS) for n, value in enumerate(entries))
+    check_order(parsed)
+    _check_kinds(parsed)
     events = tuple(_event(row, n) for n, row in enumerate(rows))
     anchor, settlement = document["anchor"], document["settlement"]
     return Receipt(
@@ -310,7 +311,11 @@ def _run(name: str, check: _Check, case: _Case) -> Step:
 # Form ------------------------------------------------------------------------------------------
 
 
-def _entry(value: object, field: str) -> ReceiptEntry:
+def read_entry(value: object, field: str, kinds: Set[EntryKind]) -> ReceiptEntry:
+    """Read an entry as it stands in a receipt, of one of these kinds.
+
+    Raises Unreadable, naming `field` or what is in it, for any other form.
+    """
     if not isinstance(value, dict) or value.keys() != _ENTRY_MEMBERS:
         raise Unreadable("its members are not those of an entry", field=field)
     match value:
@@ -326,8 +331,8 @@ def _entry(value: object, field: str) -> ReceiptEntry:
             pass
         case _:
             raise Unreadable("a member has the wrong type", field=field)
-    if kind not in {str(k) for k in _KINDS}:
-        raise Unreadable("a kind that no receipt has", field=f"{field}.kind")
+    if kind not in {str(k) for k in kinds}:
+        raise Unreadable("a kind that does not belong here", field=f"{field}.kind")
     if not _SALT.fullmatch(salt):
         raise Unreadable("not 64 lower-case hex digits", field=f"{field}.salt")
     parsed = parse_tlog_proof(proof.encode())
@@ -343,8 +348,8 @@ def _entry(value: object, field: str) -> ReceiptEntry:
     return entry
 
 
-def _check_entries(entries: Sequence[ReceiptEntry]) -> None:
-    """One log, one head, in order, and the kinds that every receipt has."""
+def check_order(entries: Sequence[ReceiptEntry]) -> None:
+    """Raise Unreadable unless entries are of one log, under one head, in their order."""
     note = entries[0].proof.checkpoint
     for before, entry in pairwise(entries):
         if entry.proof.index <= before.proof.index:
@@ -352,7 +357,11 @@ def _check_entries(entries: Sequence[ReceiptEntry]) -> None:
         if entry.proof.checkpoint != note:
             raise Unreadable("entries are proven under different heads", field="entries")
     if len(parse_note(note).signatures) != 1:
-        raise Unreadable("a receipt's head carries the log's signature alone", field="entries")
+        raise Unreadable("a head carries the log's signature alone", field="entries")
+
+
+def _check_kinds(entries: Sequence[ReceiptEntry]) -> None:
+    """See that what every receipt has is there."""
     kinds = [entry.kind for entry in entries]
     for kind in _ONE_EACH:
         if kinds.count(kind) != 1:
