@@ -1,21 +1,26 @@
 """`/rpc`: what wallets and web3 libraries ask, and what they get for asking wrongly."""
 
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from starlette.applications import Starlette
 
+from chargera.app.chain_ports import GAS_LIMIT
 from chargera.app.chain_testing import MemoryJournal
 from chargera.app.log_testing import MemoryLease
 from chargera.domain.errors import Unavailable
 from chargera.ledger.chain_key import ChainKey
 from chargera.ledger.evm.chain import EmbeddedChain
-from chargera.ledger.evm.transaction import parse
+from chargera.ledger.evm.engine import CODE_BYTES_MAX, INITCODE_BYTES_MAX
+from chargera.ledger.evm.transaction import RAW_BYTES_MAX, parse
 from chargera.proofs.chain_values import address_text
 from chargera.web.rpc import endpoint
+from chargera.web.rpc.methods import LOG_BLOCKS_MAX, LOGS_MAX, Methods
 from chargera.web.rpc.values import bloom
 from tests.evm_contracts import COUNTER, ENDLESS, KEEPER, REFUSER, Account, word
 
@@ -304,3 +309,17 @@ async def test_page_of_another_origin__may_ask(rpc):
 
 def test_bloom__of_nothing__is_empty():
     assert bloom(()) == "0x" + "00" * 256
+
+
+async def test_reference__names_every_method_and_limit(rpc):
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "chain.md").read_text()
+    named = set(re.findall(r"^\| `((?:eth|net|web3)_\w+)`", page, re.MULTILINE))
+    assert named == set(Methods(rpc.chain, "").table)
+    for said in (
+        f"{LOG_BLOCKS_MAX:,} blocks and {LOGS_MAX:,} logs",
+        f"{endpoint.BODY_BYTES_MAX // 2**20} MiB, {endpoint.BATCH_MAX} calls",
+        f"after {endpoint.BATCH_S_MAX:.0f} seconds",
+        f"{CODE_BYTES_MAX:,} B, init code up to {INITCODE_BYTES_MAX:,} B",
+        f"{GAS_LIMIT:,} gas and {RAW_BYTES_MAX:,} B",
+    ):
+        assert said in page

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from hashlib import sha256
 
 import pytest
 
@@ -592,3 +593,35 @@ async def test_sending__after_its_commit__takes_no_more(node):
         with pytest.raises(AssertionError):
             sending.send(account.creation(COUNTER))
     assert node.chain.head.count == 1
+
+
+async def test_journal__its_digests_are_those_that_the_reference_says(node):
+    """As docs/reference/chain.md has it, with nothing but SHA-256 and integers."""
+    account = node.account()
+    counter = await deploy(node.chain, account, COUNTER)
+    await node.chain.send_raw(account.transaction(counter))
+
+    def n(value: int, size: int) -> bytes:
+        return value.to_bytes(size, "big")
+
+    def h(*parts: bytes) -> bytes:
+        return sha256(b"".join(parts)).digest()
+
+    chain_id, at = n(node.chain.chain_id, 8), n(int(NOW.timestamp()), 8)
+    state_line, journal_line = b"chargera.chain-state/1\n", b"chargera.chain-journal/1\n"
+    state, journal = h(state_line, chain_id), h(journal_line, chain_id)
+    made, called = node.journal.stored
+    sender = KEY.address + n(1, 8) + n(0, 4)
+    contract = counter + n(1, 8) + n(len(COUNTER), 4) + COUNTER
+    accounts = b"".join(sorted([sender, contract]))
+    state = h(state_line, state, n(2, 4), accounts, n(0, 4))
+    outcome = n(1, 8) + at + b"\1" + n(made.receipt.gas_used, 8) + n(20, 1) + counter
+    outcome += n(0, 4) + n(0, 4)
+    journal = h(journal_line, journal, h(made.raw), state, outcome)
+    assert (made.state_digest, made.receipt.digest) == (state, journal)
+    words = counter + n(1, 4) + word(0) + word(1)
+    state = h(state_line, state, n(1, 4), KEY.address + n(2, 8) + n(0, 4), n(1, 4), words)
+    outcome = n(2, 8) + at + b"\1" + n(called.receipt.gas_used, 8) + n(0, 1)
+    outcome += n(32, 4) + word(1) + n(1, 4) + counter + n(1, 1) + word(0xAA) + n(32, 4) + word(1)
+    journal = h(journal_line, journal, h(called.raw), state, outcome)
+    assert (called.state_digest, called.receipt.digest) == (state, journal)
