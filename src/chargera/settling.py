@@ -274,7 +274,7 @@ class Settling:
 
     async def claim(self, passport_id: str, holder: str | None) -> list[ClaimView]:
         """Have the holders of a passport paid."""
-        return [claim_view(claim) for claim in await self.keeper.pay(passport_id, holder)]
+        return [claim_view(claim) for claim in await self.keeper.claim(passport_id, holder)]
 
     def services(self, control: StationControl) -> SettlementServices:
         """Return what the API shows and does of settlement."""
@@ -302,6 +302,7 @@ class Settling:
             close=self.close,
             claim=self.claim,
             open_session=open_session,
+            passport_file=self.passport_file,
             wake=self.wake,
         )
 
@@ -315,6 +316,13 @@ class Settling:
     def trusted_attesters(self) -> list[TrustedAttester]:
         """Return the attesters as the trust file names them."""
         return [TrustedAttester(key.address, key.public_key) for key in self.keys.attesters]
+
+    async def passport_file(self, row: PassportRow) -> bytes:
+        """Return the file by which a stranger recomputes a passport."""
+        async with self.parts.database.work() as work:
+            return await build_passport_file(
+                work.receipts, row, self.terms, self.parts.prove, self.parts.anchor_now
+            )
 
     async def batch_file(self, digest: str) -> bytes:
         """Return a batch file. Raises NotFound for a batch that no quorum has signed."""

@@ -16,6 +16,7 @@ from chargera.app.ports import Clock
 from chargera.app.settlement import BatchRow, BatchStage, Settlement, SettlementDatabase
 from chargera.app.settlement_ports import ContractRefused, Contracts, NetworkTerms, Sender
 from chargera.domain.errors import Undetermined
+from chargera.domain.settlement import Rail
 from chargera.proofs.chain_values import ZERO_ADDRESS, address_text, parse_address, parse_hex
 from chargera.proofs.settlement import Batch, abi_attestation, abi_batch
 
@@ -74,6 +75,8 @@ class Keeper:
         self._least_claim = least_claim
         self._to_pay: dict[str, None] = {}
         """Passports whose holders may be owed something, in order."""
+        self._to_refund: dict[str, None] = {}
+        """Payers whose escrows have left something over."""
         self._has_caught_up = False
 
     async def turn(self) -> bool:
@@ -87,13 +90,22 @@ class Keeper:
             except (Undetermined, ContractRefused) as error:
                 _log.warning("batch %s stays %s: %s", row.digest, row.state, error.message)
         moved = await self._settlement.count_answers() or moved
+        await self._pay_out()
+        return moved
+
+    async def _pay_out(self) -> None:
         for passport_id in list(self._to_pay):
             try:
                 await self.pay(passport_id)
                 del self._to_pay[passport_id]
             except (Undetermined, ContractRefused) as error:
                 _log.warning("holders of %s are not paid: %s", passport_id, error.message)
-        return moved
+        for payer in list(self._to_refund):
+            try:
+                await self._withdraw([payer])
+                del self._to_refund[payer]
+            except (Undetermined, ContractRefused) as error:
+                _log.warning("the rest of %s's escrow is not paid: %s", payer, error.message)
 
     async def _open(self) -> list[BatchRow]:
         async with self._database.work() as work:
@@ -105,7 +117,7 @@ class Keeper:
         """After a start: whoever was owed something when we stopped is paid now."""
         async with self._database.work() as work:
             for row in await work.settlement.batches([BatchStage.SETTLED], limit=256):
-                self._to_pay.update(dict.fromkeys(row.document["passports"]))
+                self._owe(row)
         self._has_caught_up = True
 
     async def _take(self, row: BatchRow) -> bool:
@@ -176,8 +188,14 @@ class Keeper:
             paid=event.members.paid,
             disputed=event.members.disputed,
         )
-        self._to_pay.update(dict.fromkeys(row.document["passports"]))
+        self._owe(row)
         return True
+
+    def _owe(self, row: BatchRow) -> None:
+        """Remember whom a settled batch has left money for."""
+        self._to_pay.update(dict.fromkeys(row.document["passports"]))
+        wallets = [leaf for leaf in row.document["leaves"] if leaf["rail"] == Rail.WALLET]
+        self._to_refund.update(dict.fromkeys(leaf["payer"] for leaf in wallets))
 
     async def _state_of(self, row: BatchRow) -> Any:
         return await self._contracts.read(HUB, "batchOf", parse_hex(row.digest, 32, field="digest"))
@@ -190,14 +208,17 @@ class Keeper:
 
     # Paying out ---------------------------------------------------------------------------------
 
-    async def pay(self, passport_id: str, holder: str | None = None) -> list[Claim]:
-        """Have every holder of a passport (or one) paid, and its host what is his in the hub."""
+    async def pay(self, passport_id: str) -> list[Claim]:
+        """Have every holder of a passport paid, and its host what is his in the hub."""
         claims = await pay_holders(
-            self._contracts, self._sender, passport_id, holder, least=self._least_claim
+            self._contracts, self._sender, passport_id, least=self._least_claim
         )
-        if holder is None:
-            await self._withdraw(await self._accounts(passport_id))
+        await self._withdraw(await self._accounts(passport_id))
         return claims
+
+    async def claim(self, passport_id: str, holder: str | None = None) -> list[Claim]:
+        """Have holders paid now, whatever the amount; who is paid already, by which payment."""
+        return await pay_holders(self._contracts, self._sender, passport_id, holder, tell_last=True)
 
     async def _accounts(self, passport_id: str) -> Iterable[str]:
         """Return who is credited in the hub when a passport's sessions settle."""
@@ -234,10 +255,12 @@ async def pay_holders(
     holder: str | None = None,
     *,
     least: int = 1,
+    tell_last: bool = False,
 ) -> list[Claim]:
     """Have the holders of a passport (or one) paid what they are owed, in every asset.
 
-    The contract pays nobody but the holder. What is below `least` stays owed.
+    The contract pays nobody but the holder. What is below `least` stays owed. With `tell_last`
+    a holder who is owed nothing, because he was paid, is listed with his last payment.
     """
     claims = []
     token_id = int(passport_id, 16)
@@ -245,13 +268,19 @@ async def pay_holders(
     for account in holders:
         for asset in await contracts.read(SHARES, "assets"):
             owed = await contracts.read(SHARES, "claimable", token_id, asset, account)
-            if owed < least:
-                continue
+            id_word = parse_hex(passport_id, 32, field="passport_id")
             paid = await contracts.events(
-                SHARES,
-                "Claimed",
-                [parse_hex(passport_id, 32, field="passport_id"), _topic(asset), _topic(account)],
+                SHARES, "Claimed", [id_word, _topic(asset), _topic(account)]
             )
+            if owed < least:
+                if paid and tell_last:
+                    last = paid[-1]
+                    claims.append(
+                        Claim(
+                            passport_id, account, asset, last.members.amount, last.transaction_hash
+                        )
+                    )
+                continue
             sent = await sender.send(
                 f"claim:{passport_id}:{asset}:{account}:{len(paid)}",
                 SHARES,

@@ -116,5 +116,5 @@ async def _claim(
     from chargera.ledger.network_contracts import DirectSender
 
     sender = DirectSender(contracts, load_key(key))
-    claims = await pay_holders(contracts, sender, passport, holder)
+    claims = await pay_holders(contracts, sender, passport, holder, tell_last=True)
     return [asdict(claim_view(claim)) for claim in claims]

@@ -1,0 +1,119 @@
+"""From a station's registration to money in its holders' hands, on the embedded chain."""
+
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from chargera.ledger.chain_key import ChainKey
+from chargera.ledger.wallet import signed_escrow
+from chargera.proofs.batch_file import decode_batch_file
+from chargera.settling import Settling
+from tests.integration.settlement.net import Net, open_net
+
+
+@pytest.fixture
+async def net(database_url: str, tmp_path: Path) -> AsyncIterator[Net]:
+    async with open_net(database_url, tmp_path) as net:
+        yield net
+
+
+def settling(net: Net) -> Settling:
+    assert net.server.settling is not None
+    return net.server.settling
+
+
+async def test_fiat_session__registered_billed_attested_settled_paid(net: Net) -> None:
+    passport = await net.registered_station()
+    session_id = await net.charge()
+    session = await net.session(session_id)
+    assert session["settlement"] == {"state": "waiting", "cdr_no": 0, "batch": None}
+    [batch] = await net.settle()
+    assert (batch["state"], batch["sessions"], batch["skipped"]) == ("settled", 1, 0)
+    session = await net.session(session_id)
+    assert session["settlement"] == {"state": "settled", "cdr_no": 0, "batch": batch["batch"]}
+    # 10 kWh at 0.30: 3.00 EUR net. F 5 %, commission 30 %, ops 1 %, the rest is the holders'.
+    owner = settling(net).keys.host.address_text
+    assert session["net_minor"] == 300
+    holders, commission, fee = 1_920_000, 900_000, 150_000
+    assert await net.balance(batch["asset"], owner) == holders + commission
+    timelock = settling(net).terms.contracts["TimelockController"]
+    hub = await net.contracts.read("SettlementHub", "withdrawable", timelock, batch["asset"])
+    assert hub == fee, "the host has prepaid no C4E: the fee waits for the Timelock"
+    assert {line["decision"] for line in net.decisions} == {"signed"}
+    claims = await net.call("POST", "/settlement/claim", {"passport_id": passport})
+    assert [(claim["holder"], claim["amount_minor"]) for claim in claims] == [(owner, holders)]
+
+
+async def test_batch_file__published_before_it_is_proposed__holds_together(net: Net) -> None:
+    await net.registered_station()
+    await net.charge()
+    [batch] = await net.close()
+    response = await net.http.get(f"/settlement/{batch['batch']}.json")
+    file = decode_batch_file(response.content)
+    file.check()
+    assert len(file.signatures) == 3
+    assert (await net.http.get(f"/settlement/0x{'0' * 64}.json")).status_code == 404
+
+
+async def test_wallet_session__draws_its_escrow__rest_and_vat_go_where_they_belong(
+    net: Net,
+) -> None:
+    await net.registered_station()
+    wallet = ChainKey(secrets.token_bytes(32))
+    asset = settling(net).terms.contracts["TestEuro"]
+    terms = await net.call("GET", f"/payments/terms?payer={wallet.address_text}&asset={asset}")
+    body = signed_escrow(terms, wallet, "CP-1", 1, 5_000_000, secrets.token_bytes)
+    opened = await net.call("POST", "/payments", body)
+    again = await net.call("POST", "/payments", body)
+    assert again == opened
+    session_id = await net.charge(id_token=opened["id_token"])
+    [batch] = await net.settle()
+    assert (batch["state"], batch["skipped"]) == ("settled", 0)
+    assert (await net.session(session_id))["settlement"]["state"] == "settled"
+    # 3.63 EUR of the 5.00 are drawn; the rest is the payer's again, without his asking.
+    assert await net.balance(asset, wallet.address_text) == 1_370_000
+    host = settling(net).keys.host.address_text
+    assert await net.balance(asset, host) == 1_920_000 + 900_000 + 630_000
+
+
+async def test_units_released__both_holders_are_paid_their_part(net: Net) -> None:
+    passport = await net.registered_station()
+    host = settling(net).keys.host
+    other = ChainKey(secrets.token_bytes(32)).address_text
+    from chargera.ledger.network_contracts import DirectSender
+
+    sender = DirectSender(net.contracts, host)
+    await sender.send("", "ChargerShares", "release", int(passport, 16), other, 250_000)
+    await net.charge()
+    [batch] = await net.settle()
+    assert await net.balance(batch["asset"], other) == 480_000
+    shares = await net.call("GET", f"/shares/{passport}")
+    assert shares["unreleased_units"] == 750_000
+    assert {h["holder"]: h["units"] for h in shares["holders"]} == {
+        host.address_text: 0,
+        other: 250_000,
+    }
+
+
+async def test_session_before_the_registration__payable_off_chain(net: Net) -> None:
+    await net.station()
+    session_id = await net.charge()
+    assert (await net.session(session_id))["settlement"] == {
+        "state": "off_chain",
+        "cdr_no": None,
+        "batch": None,
+    }
+
+
+async def test_serial_number_in_use__refused_by_the_contract__names_the_passport(
+    net: Net,
+) -> None:
+    passport = await net.registered_station()
+    await net.station("CP-2", serial_number="cp-1")
+    await net.advance(1)
+    view = await net.call("GET", "/passports/CP-2")
+    assert view["registration"] == "refused"
+    assert "SerialInUse" in view["refusal"]
+    assert passport in view["refusal"]
