@@ -86,6 +86,8 @@ class Sending(Generic[WorkT]):
     def __init__(self, machine: Machine, work: WorkT, clock: Clock) -> None:
         """Run on `machine`, write into `work`."""
         self.work = work
+        self.begun = False
+        """Whether a commit was tried: then only the journal knows how it ended."""
         self.committed = False
         self._machine = machine
         self._clock = clock
@@ -97,7 +99,7 @@ class Sending(Generic[WorkT]):
 
     def execute(self, request: TransactionRequest) -> Receipt:
         """As `send`, for one that is parsed."""
-        assert not self.committed, "one commit ends it"
+        assert not self.begun, "one commit ends it"
         done = self._machine.execute(request, int(self._clock.now().timestamp()))
         self._done.append(done)
         return done.receipt
@@ -112,6 +114,7 @@ class Sending(Generic[WorkT]):
                 self._machine.chain_id, head.count, hex_text(head.digest), now
             )
             self.work.append(NewEntry(EntryKind.JOURNAL_HEAD, None, None, record, now))
+        self.begun = True
         await self.work.commit()
         self.committed = True
 
@@ -258,6 +261,7 @@ class EmbeddedChain(Generic[WorkT]):
         One that the chain already has is not executed again. Raises BadTransaction, Unavailable.
         """
         request = parse(raw)
+        self._machine.check_form(request)
         if len(self._queue) >= WAITING_MAX:
             raise Unavailable("too many transactions wait", remedy="send it again later")
         waiting = _Waiting(request, asyncio.get_running_loop().create_future())
@@ -314,20 +318,19 @@ class EmbeddedChain(Generic[WorkT]):
         if not self._is_sure:
             await self._catch_up()
         self._writer = asyncio.current_task()
-        committed = False
+        sending: Sending[WorkT] | None = None
         try:
             async with self._journal.work() as work:
                 sending = Sending(self._machine, work, self._clock)
                 yield sending
-                committed = sending.committed
         finally:
             self._writer = None
-            if committed:
+            if sending is not None and sending.committed:
                 self._machine.keep()
             else:
-                # A commit that was not answered may still have happened: the journal knows.
                 self._machine.go_back()
-                self._is_sure = False
+                # A commit that was not answered may still have happened: the journal knows.
+                self._is_sure = sending is None or not sending.begun
 
     async def _send_waiting(self) -> None:
         """Execute and commit what waits, as far as it goes into one commit."""
@@ -341,7 +344,8 @@ class EmbeddedChain(Generic[WorkT]):
                         answers.append((waiting, waiting.request.hash))
                     except ChargEraError as error:
                         answers.append((waiting, error))
-                await sending.commit()
+                if any(isinstance(answer, bytes) for _, answer in answers):
+                    await sending.commit()
         except BaseException as error:
             for waiting in group:
                 if not waiting.result.done():
@@ -407,9 +411,11 @@ class EmbeddedChain(Generic[WorkT]):
 
     async def _sure(self) -> Machine:
         """Return the state once nothing in it waits for its commit, unless the caller writes it."""
-        while self._machine.is_unsure and asyncio.current_task() is not self._writer:
-            async with self._turn:
-                pass
+        if asyncio.current_task() is not self._writer:
+            while self._machine.is_unsure or not self._is_sure:
+                async with self._turn:
+                    if not self._is_sure:
+                        await self._catch_up()
         return self._machine
 
     async def _numbered(self, number: int) -> JournalledTransaction | None:

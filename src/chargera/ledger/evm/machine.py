@@ -72,9 +72,19 @@ class Machine:
 
     # Transactions --------------------------------------------------------------------------
 
+    def check_form(self, request: TransactionRequest) -> None:
+        """Raise BadTransaction for what the chain never takes, whatever its state."""
+        if request.chain_id != self.chain_id:
+            raise BadTransaction(
+                f"signed for chain {request.chain_id}, this is {self.chain_id}", field="chain_id"
+            )
+        _check_amounts(request.to, request.data, request.value, request.gas_limit)
+        if request.max_priority_fee > request.max_fee:
+            raise BadTransaction("the priority fee is above the fee", field="max_priority_fee")
+
     def check(self, request: TransactionRequest) -> None:
         """Raise BadTransaction unless the chain takes this transaction next of its sender."""
-        _check_form(request, self.chain_id)
+        self.check_form(request)
         expected = self.state.account(request.sender).nonce
         if request.nonce < expected:
             raise NonceTooLow(
@@ -161,16 +171,6 @@ class Machine:
     def _fill_engine(self) -> None:
         self._engine = self._make_engine(self.chain_id)
         self._engine.apply(self.state.content())
-
-
-def _check_form(request: TransactionRequest, chain_id: int) -> None:
-    if request.chain_id != chain_id:
-        raise BadTransaction(
-            f"signed for chain {request.chain_id}, this is {chain_id}", field="chain_id"
-        )
-    _check_amounts(request.to, request.data, request.value, request.gas_limit)
-    if request.max_priority_fee > request.max_fee:
-        raise BadTransaction("the priority fee is above the fee", field="max_priority_fee")
 
 
 def _check_amounts(to: bytes | None, data: bytes, value: int, gas_limit: int) -> None:

@@ -285,6 +285,21 @@ async def test_sending__fails_in_between__takes_everything_back(node):
     assert await node.chain.code(contract_address(KEY.address, 0)) == b""
 
 
+async def test_sending__fails_after_its_commit__has_happened(node):
+    account = node.account()
+
+    async def fail() -> None:
+        async with node.chain.sending() as sending:
+            sending.send(account.creation(COUNTER))
+            await sending.commit()
+            raise RuntimeError("later")
+
+    with pytest.raises(RuntimeError, match="later"):
+        await fail()
+    assert node.chain.head.count == 1
+    assert await node.chain.code(contract_address(KEY.address, 0)) == COUNTER
+
+
 # Faults ----------------------------------------------------------------------------------------
 
 
@@ -302,6 +317,7 @@ async def test_commit__fails__is_not_acknowledged_and_the_chain_follows_the_jour
     with pytest.raises(Unavailable, match="gone"):
         await node.chain.send_raw(raw)
     assert faults.calls[-1] == "commit"
+    assert await node.chain.nonce(KEY.address) == 1 + after  # the journal is asked at once
     await node.chain.send_raw(raw)
     assert node.chain.head.count == 2
     assert await node.chain.storage(counter, 0) == 1
