@@ -36,7 +36,10 @@ MANIFEST = "manifest.json"
 DUMP = "database.dump"
 FILES = "files"
 LAST_HEAD = "signer/last-head"
-KEPT = ("chargera.toml", "clock.json", "link.key", "signer", "tls")
+KEPT = (
+    *("chargera.toml", "clock.json", "link.key", "signer", "tls", "keys"),
+    *("attester-1", "attester-2", "attester-3", "attester-4"),
+)
 """What of the data folder cannot be made anew: files and folders."""
 SKIPPED_NAMES = frozenset({"lock"})
 
