@@ -21,6 +21,16 @@ PREVENTS = {
     "ledger.anchor_interval_s": "A long tamper window: until a head is anchored, whoever runs the"
     " log can rewrite what is under it.",
     "ledger.anchor_sessions": "Many sessions in that window on a busy day.",
+    "chain.engine": "A machine that has no wheel of pyrevm; both engines give equal receipts.",
+    "chain.snapshot_interval": "Starts that replay the whole journal.",
+    "settlement.enabled": "Passports, batches and payouts: without it bills end at the receipt.",
+    "settlement.attesters": "A network where nobody attests yet. Switch it off where others do.",
+    "settlement.window_s": "Batches that are paid before anybody could look at them. It goes into"
+    " the first policy version; later ones are the Timelock's.",
+    "settlement.contest_period_s": "Passports of chargers that are not there, likewise.",
+    "settlement.batch_sessions": "Batches that grow too large for a transaction: 48 at most.",
+    "settlement.batch_interval_s": "Bills that wait for others for ever.",
+    "settlement.least_claim": "Payouts that cost more than they bring.",
     "log.origin": "Two logs under one name. Data that exists is refused under another one.",
     "log.checkpoint_interval_s": "Entries without a head: each is under one within twice this"
     " time. A short interval makes many heads and partial tiles.",
@@ -253,6 +263,7 @@ METER_STEPS = {
 }
 
 LIMITS = {
+    "gather_s": "how long a commit waits for more messages when many stations talk",
     "handshake_timeout_s": "from accept to upgrade, TLS and password included",
     "request_bytes_max": "the HTTP request that asks for the upgrade",
     "waiting_sockets_max": "sockets before login, in all",
