@@ -23,7 +23,8 @@ from chargera.app import logins
 from chargera.app.clock import NetworkClock
 from chargera.app.commands import CommandRequest, StationControl
 from chargera.app.keeper import Keeper
-from chargera.app.passports import Registrations
+from chargera.app.passport_files import build_passport_file
+from chargera.app.passports import PassportRow, Registrations
 from chargera.app.payments import OpenedSession, OpenRequest, Payments
 from chargera.app.permissions import Action, Caller, Role
 from chargera.app.ports import Entropy

@@ -113,7 +113,7 @@ async def build_receipt(
     events = await work.session_events(session_id)
     return receipt_document(
         session_id,
-        [_entry(entry, proof) for entry, proof in zip(chosen, proofs, strict=True)],
+        [receipt_entry(entry, proof) for entry, proof in zip(chosen, proofs, strict=True)],
         events[: cdr["events"]["count"]],
         head.anchor,
         _settlement(await work.settlement(session_id), _record(cdrs[0])),
@@ -146,7 +146,8 @@ def _belongs(entry: StoredEntry, bill: StoredEntry) -> bool:
     return entry.kind is not EntryKind.SIGNED_VALUE or entry.log_index < bill.log_index
 
 
-def _entry(stored: StoredEntry, proof: bytes) -> ReceiptEntry:
+def receipt_entry(stored: StoredEntry, proof: bytes) -> ReceiptEntry:
+    """Return a stored entry as it stands in a receipt. Raises Refused if its record was erased."""
     envelope = parse_envelope(stored.entry)
     record = _record(stored)
     assert stored.salt is not None, "a record and its salt are erased together"

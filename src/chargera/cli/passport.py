@@ -7,15 +7,16 @@ from urllib.parse import quote
 
 import typer
 
-from chargera.cli.chain_access import KeyFile, load_key
+from chargera.cli.chain_access import KeyFile, Rpc, TrustFile, load_key, on_chain
 from chargera.cli.client import Server
 from chargera.cli.files import read_bytes, write_whole
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, noun
 from chargera.cli.output import show, table
-from chargera.domain.errors import InvalidInput, Refused, Unreadable
+from chargera.domain.errors import ChargEraError, InvalidInput, Refused, Unreadable
 
 if TYPE_CHECKING:
     from chargera.ledger.chain_key import ChainKey
+    from chargera.proofs.passport_file import ChainPassport
 
 app = noun("passport", "Passports of chargers.")
 
@@ -54,11 +55,47 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write everything by which a stranger recomputes the passport."""
+    from chargera.proofs import canonical
+
     document = Server(data_dir).get(f"{_path(passport)}/export")
-    content = json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True).encode()
-    size = write_whole(output, [content])
+    size = write_whole(output, [canonical.encode(document)])
     answer = {"passport_id": document["passport_id"], "file": str(output), "bytes": size}
     show(answer, as_json, f"wrote {output} ({size} bytes)")
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="The file that `passport export` wrote.")],
+    trust: TrustFile = None,
+    rpc: Rpc = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute a passport from its file, without any server; exits as `verify`."""
+    from chargera.cli.verify import read_trust, steps_text
+    from chargera.proofs.passport_file import PASSPORT_FILE_BYTES_MAX, verify_passport_file
+
+    data = read_bytes(file, PASSPORT_FILE_BYTES_MAX + 1)
+    answer = None if rpc is None else _chain_answer(rpc.removeprefix("mirror:"), trust, data)
+    verdict = verify_passport_file(data, None if trust is None else read_trust(trust), answer)
+    document = verdict.as_dict()
+    show(document, as_json, steps_text(document))
+    raise typer.Exit(verdict.exit_code)
+
+
+def _chain_answer(rpc: str, trust: Path | None, data: bytes) -> "ChainPassport | None":
+    """Ask the chain about the passport of a file; None for a file that is none."""
+    from chargera.ledger.chain_reads import read_chain_passport
+    from chargera.proofs.passport_file import ChainPassport, parse_passport_file
+
+    try:
+        passport = parse_passport_file(data).passport_id
+    except (ChargEraError, RecursionError):
+        return None  # `verify_passport_file` says what is wrong with it
+    try:
+        return on_chain(rpc, trust, lambda c: read_chain_passport(c, rpc, passport))
+    except ChargEraError as error:  # silence, another chain, or no trust file that names one
+        return ChainPassport(rpc, None, fault=error.message)
 
 
 def _path(passport: str) -> str:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from chargera.app.settlement_ports import Contracts
-from chargera.domain.passport import PassportFacts, PassportStatus
+from chargera.domain.passport import CustodyKind, PassportFacts, PassportStatus
 from chargera.domain.policy import AssetPolicy, PolicyParameters, PolicyVersion
 from chargera.domain.settlement import BatchState, Ceilings, Fees, Rail, RateBounds
 from chargera.proofs.attestation import ChainFacts, EscrowOnChain, PassportOnChain
 from chargera.proofs.chain_values import ZERO_ADDRESS, operator_word, parse_address
+from chargera.proofs.passport_file import ChainPassport
 from chargera.proofs.receipt_settlement import ChainAnswer, Settlement
 from chargera.proofs.settlement import Batch, Leaf, escrow_id
 
@@ -93,6 +94,17 @@ async def read_passport(contracts: Contracts, passport: bytes) -> PassportOnChai
         word = await contracts.read(PASSPORT, "operatorAt", passport, time)
         operators.append((time, _operator(word)))
     return PassportOnChain(facts, tuple(operators))
+
+
+async def read_chain_passport(contracts: Contracts, source: str, passport: bytes) -> ChainPassport:
+    """Return what the chain says of a passport: facts and custody; no facts where it has none."""
+    facts = (await read_passport(contracts, passport)).facts
+    if facts.status is PassportStatus.NONE:
+        return ChainPassport(source, None)
+    records = await contracts.read(PASSPORT, "custodyOf", passport)
+    kinds = tuple(CustodyKind)
+    custody = [(kinds[r.kind], r.recordDigest, r.logIndex, r.value) for r in records]
+    return ChainPassport(source, facts, custody)
 
 
 def _operator(word: bytes) -> str:

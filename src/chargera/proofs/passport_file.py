@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chargera.domain.errors import ChargEraError, InvalidInput, Undetermined, Unreadable
+from chargera.domain.errors import ChargEraError, InvalidInput, Unreadable
 from chargera.domain.passport import CustodyKind, PassportFacts
 from chargera.proofs import canonical
 from chargera.proofs.anchor import AnchoredMessage
@@ -199,8 +199,6 @@ def verify_passport_file(
     for name, check in _CHECKS.items():
         try:
             status, detail = check(file, trust, chain)
-        except Undetermined as error:
-            status, detail = StepStatus.PENDING, error.message
         except ChargEraError as error:
             status, detail = StepStatus.FAILED, error.message
         except _STRANGE as error:

@@ -44,6 +44,12 @@ class ReceiptStore:
         found = await self._entries(f"{_ENTRY} log_index = %s", [log_index])
         return found[0] if found else None
 
+    async def station_entries(self, station_id: str, kind: str) -> list[StoredEntry]:
+        """Return a station's entries of a kind in the order of the log."""
+        return await self._entries(
+            f"{_ENTRY} station_id = %s and kind = %s order by log_index", [station_id, kind]
+        )
+
     async def session_events(self, session_id: str) -> list[SessionEvent]:
         """Return a session's readings in order of arrival."""
         events = await read_events(self._connection, [session_id])

@@ -15,6 +15,7 @@ from chargera.app.access import Passwords
 from chargera.app.admin_ports import AdminDatabase, AdminWork, IsConnected
 from chargera.app.billing import ReviewDecision
 from chargera.app.commands import StationControl
+from chargera.app.passports import PassportRow
 from chargera.app.payments import OpenedSession, OpenRequest, Payments
 from chargera.app.permissions import Caller
 from chargera.app.ports import Clock, Entropy
@@ -39,6 +40,8 @@ class SettlementServices:
     """Passport and holder (None: all of them): have them paid."""
     open_session: Callable[[Caller, OpenRequest], Awaitable[OpenedSession]]
     """Open an escrow, and start its session at its EVSE."""
+    passport_file: Callable[[PassportRow], Awaitable[bytes]]
+    """A registration to the file by which a stranger recomputes it."""
     wake: Callable[[], None]
     """Told that an attester has answered."""
 

@@ -11,7 +11,10 @@ from chargera.app.passport_views import PassportView
 from chargera.app.passports import Host
 from chargera.app.permissions import Action
 from chargera.domain.errors import Unavailable
-from chargera.web.api.context import ApiCall, Call, SettlementServices, shown
+from chargera.proofs.ocpi_json import encode_json
+from chargera.proofs.ocpi_location import location_to_ocpi
+from chargera.proofs.passport import parse_metadata
+from chargera.web.api.context import ApiCall, Call, SettlementServices, json_bytes, shown
 from chargera.web.api.shapes import Shape, answers
 
 router = APIRouter(prefix="/passports", tags=["passports"])
@@ -68,6 +71,24 @@ async def show_passport(call: ApiCall, passport_id: PassportId) -> Response:
     return shown(
         await passport_views.show(work_of(call), services.terms, services.contracts, passport_id)
     )
+
+
+@router.get("/{passport_id}/location", responses=answers(dict[str, object]))
+async def show_location(call: ApiCall, passport_id: PassportId) -> Response:
+    """Show a passport's metadata as an OCPI 2.2.1 Location."""
+    settlement_of(call)
+    row = await passport_views.find(work_of(call), passport_id)
+    updated = row.registered_at or row.requested_at
+    location = location_to_ocpi(parse_metadata(dict(row.metadata)), updated)
+    return json_bytes(encode_json(location))
+
+
+@router.get("/{passport_id}/export", responses=answers(dict[str, object]))
+async def export_passport(call: ApiCall, passport_id: PassportId) -> Response:
+    """Give the file by which a stranger recomputes a passport, byte for byte."""
+    services = settlement_of(call)
+    row = await passport_views.find(work_of(call), passport_id)
+    return json_bytes(await services.passport_file(row))
 
 
 @router.post("/{station_id}/consent", responses=answers(PassportView))
