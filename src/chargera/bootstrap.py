@@ -55,7 +55,7 @@ from chargera.proofs.entry import EntryKind
 from chargera.proofs.ocpi import encode_json
 from chargera.proofs.trust import Trust, TrustedTopic, parse_trust, trust_document
 from chargera.settings import Settings
-from chargera.settling import Settling, SettlingParts
+from chargera.settling import ATTESTERS_RUN, Settling, SettlingParts
 from chargera.store import durability, migrate
 from chargera.store.anchors import PostgresAnchorStore
 from chargera.store.cdr_export import CdrExportStore
@@ -71,7 +71,7 @@ from chargera.store.unit_of_work import Database
 from chargera.web.api import make_api
 from chargera.web.api.context import Services
 from chargera.web.pages import create_pages
-from chargera.web.pages.services import NetworkFacts, PageServices
+from chargera.web.pages.services import NetworkFacts, PageServices, PageSettlement
 from chargera.web.public import PublicServices, TopicViews, public_routes
 from chargera.web.rpc.endpoint import rpc_route
 
@@ -633,7 +633,16 @@ class Server:
             tlog_proof=self.tlog_proof,
             trust=self.trust,
             secure_cookies=self.settings.http.secure_cookies,
+            settlement=self._page_settlement(),
         )
+
+    def _page_settlement(self) -> PageSettlement | None:
+        settling = self.settling
+        if settling is None:
+            return None
+        running = ATTESTERS_RUN if self.settings.settlement.attesters else 0
+        own = tuple(key.address_text for key in settling.keys.attesters[:running])
+        return PageSettlement(settling.terms, settling.contracts, own)
 
     def _secret(self, name: str) -> bytes:
         """A key of this installation that never leaves it, made at the first start."""

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 FOLDER = files("chargera.web") / "static"
-OWN = ("app.css", "app.js", "favicon.svg", "icons.svg")
+OWN = ("app.css", "app.js", "claim.js", "favicon.svg", "icons.svg")
 
 CONTENT_TYPES = {
     "css": "text/css; charset=utf-8",

@@ -18,15 +18,29 @@ from chargera.app.registry import station_rows
 from chargera.domain.errors import ChargEraError
 from chargera.web.assets import Assets
 from chargera.web.live import LiveStreams, Pace
-from chargera.web.pages import gate, id_tokens, log, overview, review, session, station, tariffs
+from chargera.web.pages import (
+    attesters,
+    gate,
+    holder,
+    id_tokens,
+    log,
+    overview,
+    passport,
+    review,
+    search,
+    session,
+    settlement,
+    station,
+    tariffs,
+)
 from chargera.web.pages.errors import ErrorPages
 from chargera.web.pages.power_history import PowerHistory
-from chargera.web.pages.services import NetworkFacts, PageServices
+from chargera.web.pages.services import NetworkFacts, PageServices, PageSettlement
 from chargera.web.pages.site import Site, route
 from chargera.web.pages.streams import Streams
 from chargera.web.pages.verify import check_receipt, show_verify
 
-__all__ = ["NetworkFacts", "PageServices", "Pages", "create_pages"]
+__all__ = ["NetworkFacts", "PageServices", "PageSettlement", "Pages", "create_pages"]
 
 SAMPLE_INTERVAL_S = 2.0
 
@@ -101,6 +115,15 @@ def _routes(site: Site, streams: Streams) -> list[Route]:
         at("/log", log.show_log),
         at("/log/entry", log.find_entry),
         at("/log/entry/{index}", log.show_one_entry),
+        at("/passports", passport.show_passports),
+        at("/passport/{passport_id}", passport.show_one_passport),
+        at("/settlement", settlement.show_settlement),
+        at("/settlement/{digest}", settlement.show_batch),
+        at("/attesters", attesters.show_attesters),
+        at("/attesters.json", attesters.download_attesters),
+        at("/holder/{address}.json", holder.download_holder),
+        at("/holder/{address}", holder.show_holder),
+        at("/search", search.search),
         at("/verify", show_verify),
         at("/verify", check_receipt, "POST"),
         at("/login", gate.show_login),

@@ -26,6 +26,7 @@ _TIME_PATTERNS: dict[TimeStyle, str] = {
 """What the server writes; a script turns each into the reader's own time zone."""
 
 PRICE_DECIMALS_MAX = 6
+DAY_S = 86_400
 
 DASH = "\N{EN DASH}"
 NOTHING = Markup('<span aria-hidden="true">\N{EN DASH}</span>')
@@ -85,6 +86,17 @@ class Formats:
             currency_digits=False,
         )
 
+    def asset(self, amount: int, decimals: int, symbol: str) -> str:
+        """Return `12.345678 C4E`: an amount in an asset's minor units, with all its digits."""
+        pattern = f"#,##0.{'0' * min(2, decimals)}{'#' * max(0, decimals - 2)}"
+        value = format_decimal(Decimal(amount).scaleb(-decimals), pattern, locale=self.locale)
+        return f"{value}\N{NO-BREAK SPACE}{symbol}"
+
+    def percent(self, part: int, whole: int) -> str:
+        """Return `12.5 %` for 125 of 1000, to a hundredth."""
+        share = (Decimal(part) * 100 / Decimal(whole)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+        return f"{format_decimal(share, locale=self.locale)}\N{NO-BREAK SPACE}%"
+
     def quantity(self, dimension: str, quantity: Decimal) -> str | None:
         """Return a quantity of a bill in its unit; None for FLAT, which is one session."""
         match dimension:
@@ -120,6 +132,14 @@ class Formats:
         if minutes:
             return self._short(minutes, "minute")
         return self._short(seconds, "second")
+
+    def period(self, seconds: int) -> str:
+        """Return `49 days` for whole days, else as `duration` does."""
+        days, rest = divmod(seconds, DAY_S)
+        return self.duration(timedelta(seconds=seconds)) if rest else self._long(days, "day")
+
+    def _long(self, value: int, unit: str) -> str:
+        return format_unit(value, f"duration-{unit}", length="long", locale=self.locale)
 
     def _short(self, value: int, unit: str) -> str:
         return format_unit(value, f"duration-{unit}", length="short", locale=self.locale)

@@ -53,9 +53,15 @@ MENU = (
     ("tariffs", "/tariffs", None),
     ("id_tokens", "/id-tokens", Action.ID_TOKENS_READ),
     ("log", "/log", None),
+    ("passports", "/passports", None),
+    ("settlement", "/settlement", None),
+    ("attesters", "/attesters", None),
     ("verify", "/verify", None),
 )
 """Key, address, and what a viewer must be allowed to see the item."""
+
+ON_CHAIN = frozenset({"passports", "settlement", "attesters"})
+"""Items that only a network has which settles on chain."""
 
 
 Values = Mapping[str, Any]
@@ -97,21 +103,21 @@ class View:
             path=request.url.path + query,
         )
 
-    @property
-    def menu(self) -> list[MenuItem]:
-        """The menu that this viewer has."""
+    def menu(self, *, settles: bool) -> list[MenuItem]:
+        """Return the menu that this viewer has."""
         return [
             MenuItem(key, href)
             for key, href, needed in MENU
-            if needed is None or self.viewer.may(needed)
+            if (needed is None or self.viewer.may(needed)) and (settles or key not in ON_CHAIN)
         ]
 
 
 class Renderer:
     """Renders pages and fragments of pages."""
 
-    def __init__(self, network: NetworkFacts, assets: Assets) -> None:
+    def __init__(self, network: NetworkFacts, assets: Assets, *, settles: bool) -> None:
         """Render for this network; templates are those of the package."""
+        self._settles = settles
         self._environment = Environment(
             loader=PackageLoader("chargera.web"),
             autoescape=True,
@@ -120,14 +126,19 @@ class Renderer:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.globals |= {"asset": assets.url, "network": network}
+        self._environment.globals |= {
+            "asset": assets.url,
+            "network": network,
+            "settles": settles,
+        }
         self._environment.filters |= FILTERS
 
     def page(
         self, view: View, template: str, here: str, values: Values, status: int = 200
     ) -> HTMLResponse:
         """Return a page; `here` is the menu item that it belongs to."""
-        framed = {"here": here, "menu": view.menu, "next_url": view.path, **values}
+        menu = view.menu(settles=self._settles)
+        framed = {"here": here, "menu": menu, "next_url": view.path, **values}
         text = self.fragment(view, template, framed)
         return HTMLResponse(text, status, headers=dict(SECURITY_HEADERS))
 

@@ -8,6 +8,7 @@ from chargera.app.billing import ReviewDecision
 from chargera.app.commands import StationControl
 from chargera.app.logins import SignIn
 from chargera.app.ports import Clock, Feed
+from chargera.app.settlement_ports import Contracts, NetworkTerms
 from chargera.proofs.trust import Trust
 
 
@@ -21,6 +22,16 @@ class NetworkFacts:
     """Verifier keys of the log, the present one first."""
     simulated: bool
     """Stations, drivers or the ledger are software, and every page says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageSettlement:
+    """What settles on chain, as far as pages read it."""
+
+    terms: NetworkTerms
+    contracts: Contracts
+    own_attesters: tuple[str, ...]
+    """Addresses of the attesters that run as processes of this server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +63,5 @@ class PageServices:
     """This network's own trust file, for its own receipts."""
     secure_cookies: bool
     """Served over TLS: cookies are never sent without."""
+    settlement: PageSettlement | None = None
+    """None: this network settles nothing on chain, and says so."""

@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -195,6 +196,7 @@ def session_facts(view: View, session: SessionView) -> list[Fact]:
         word = t("tariff.version", tariff=session.tariff_id, version=session.tariff_version)
         href = f"/tariffs#{quote(session.tariff_id, safe='')}"
         facts.append(Fact("tariff", word, href=href))
+    facts += _settlement(view, row.settlement)
     entries = {
         "tariff_entry": session.tariff_log_index,
         "started_entry": session.started_log_index,
@@ -206,6 +208,18 @@ def session_facts(view: View, session: SessionView) -> list[Fact]:
         for key, index in entries.items()
         if index is not None
     ]
+    return facts
+
+
+def _settlement(view: View, said: Mapping[str, Any] | None) -> list[Fact]:
+    """Return how far the bill is settled on chain; nothing where none is."""
+    if said is None:
+        return []
+    batch = said["batch"]
+    href = f"/settlement/{batch}#leaf-{said['cdr_no']}" if batch else None
+    facts = [Fact("settlement", view.texts(f"lane_state.{said['state']}"), batch, href=href)]
+    if said["cdr_no"] is not None:
+        facts.append(Fact("cdr_no", view.formats.number(said["cdr_no"])))
     return facts
 
 

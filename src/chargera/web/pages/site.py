@@ -52,7 +52,10 @@ class Site:
 
     def __post_init__(self) -> None:
         """Compile the templates for this network."""
-        self.renderer = Renderer(self.services.network, self.assets)
+        services = self.services
+        self.renderer = Renderer(
+            services.network, self.assets, settles=services.settlement is not None
+        )
 
     @asynccontextmanager
     async def visit(self, request: Request) -> AsyncIterator[Visit]:

@@ -78,7 +78,8 @@ async def show_one_station(site: Site, request: Request) -> Response:
         values |= await _price(visit, row.tariff_id, row.tariff_version)
         values |= {
             "private": private,
-            "facts": station_facts(visit.view, view),
+            "facts": station_facts(visit.view, view)
+            + _passport(visit.view, station_id, settles=site.services.settlement is not None),
             "sessions": await _sessions(visit, station_id),
             "live_url": f"/live/s/{quote(station_id, safe='')}",
         }
@@ -144,6 +145,14 @@ def station_facts(view: View, station: StationView) -> list[Fact]:
             Fact("host", private.host or DASH),
         ]
     return facts
+
+
+def _passport(view: View, station_id: str, *, settles: bool) -> list[Fact]:
+    """Return the way to a station's passport, in a network that has passports."""
+    if not settles:
+        return []
+    href = f"/passport/{quote(station_id, safe='')}"
+    return [Fact("passport", view.texts("fact.passport_of_station"), href=href)]
 
 
 def command_forms(view: StationView, sessions: Sequence[SessionRow]) -> list[CommandForm]:
