@@ -164,6 +164,21 @@ def ordeal(server: ServerProcess, kills: int, chance: random.Random) -> None:
             while waiting:
                 time.sleep(0.01)
         check(client, server.ready["http"], workload, acknowledged + sender.acknowledged)
+        refuses_a_changed_journal(server)
+
+
+def refuses_a_changed_journal(server: ServerProcess) -> None:
+    with server.database() as connection:
+        connection.execute(
+            "update chain_transaction set gas_used = gas_used + 1"
+            " where number = (select max(number) from chain_transaction)"
+        )
+    server.stop()
+    server.launch()
+    assert server.process.wait(60) == 1
+    said = server.errors()
+    assert "of the chain's journal does not give what was stored of it" in said
+    assert "restore the database" in said
 
 
 class Clock:
