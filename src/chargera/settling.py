@@ -30,7 +30,7 @@ from chargera.app.permissions import Action, Caller, Role
 from chargera.app.ports import Entropy
 from chargera.app.settlement import BatchPolicy, BatchStage, Settlement
 from chargera.app.settlement_ports import NetworkTerms
-from chargera.app.settlement_views import BatchView, ClaimView, batch_view, claim_view
+from chargera.app.settlement_views import SHOWN, BatchView, ClaimView, batch_view, claim_view
 from chargera.domain.errors import ChargEraError, NotFound
 from chargera.ledger.chain_key import ChainKey
 from chargera.ledger.chain_reads import read_policies
@@ -273,6 +273,13 @@ class Settling:
             rows = await work.settlement.batches(tuple(BatchStage))
         return [batch_view(row) for row in rows if row.digest not in before]
 
+    async def settle(self) -> list[BatchView]:
+        """Settle every batch whose window is over, and return all batches."""
+        await self.quiet()
+        async with self.parts.database.work() as work:
+            rows = await work.settlement.batches(SHOWN)
+        return [batch_view(row) for row in rows]
+
     async def claim(self, passport_id: str, holder: str | None) -> list[ClaimView]:
         """Have the holders of a passport paid."""
         return [claim_view(claim) for claim in await self.keeper.claim(passport_id, holder)]
@@ -301,6 +308,7 @@ class Settling:
             settlement=self.settlement,
             payments=self.payments,
             close=self.close,
+            settle=self.settle,
             claim=self.claim,
             open_session=open_session,
             passport_file=self.passport_file,

@@ -36,6 +36,21 @@ def only(status: int = 200, /, **allowed: int) -> dict[str | None, int]:
 
 
 OPERATOR = only()
+NOT_HERE = dict.fromkeys(CALLERS, 503)
+"""This network settles nothing on chain; tests/integration/settlement has one that does."""
+OPERATORS_BUT_NOT_HERE = only(503)
+BATCH = f"0x{'0' * 64}"
+ESCROW = {
+    "station_id": "CP-1",
+    "evse": 1,
+    "payer": f"0x{'1' * 40}",
+    "asset": f"0x{'2' * 40}",
+    "max": 1,
+    "session_key": f"0x{'3' * 32}",
+    "deadline": 1,
+    "signature": "0x",
+    "permit_signature": "0x",
+}
 AUDIT = only(auditor=200)
 HOST_OF_IT = only(host=200, other_host=404)
 """The station is the host's; to the other host it does not exist."""
@@ -106,6 +121,33 @@ ROUTES = (
     Route("GET", "/v1/log/readings", ALL),
     Route("GET", "/v1/anchors", ALL),
     Route("POST", "/v1/anchors", OPERATOR),
+    Route("GET", "/v1/passports", NOT_HERE),
+    Route("GET", "/v1/passports/{passport_id}", NOT_HERE, None, "/v1/passports/CP-1"),
+    Route(
+        "GET", "/v1/passports/{passport_id}/location", NOT_HERE, None, "/v1/passports/CP-1/location"
+    ),
+    Route("GET", "/v1/passports/{passport_id}/export", NOT_HERE, None, "/v1/passports/CP-1/export"),
+    Route(
+        "POST", "/v1/passports/{station_id}/consent", OPERATORS_BUT_NOT_HERE, {"signature": "0x"}
+    ),
+    Route("GET", "/v1/settlement/batches", NOT_HERE),
+    Route(
+        "GET",
+        "/v1/settlement/batches/{digest}",
+        NOT_HERE,
+        None,
+        f"/v1/settlement/batches/{BATCH}",
+    ),
+    Route("GET", "/v1/settlement/lanes", NOT_HERE),
+    Route("POST", "/v1/settlement/close", OPERATORS_BUT_NOT_HERE, {}),
+    Route("POST", "/v1/settlement/settle", OPERATORS_BUT_NOT_HERE, {}),
+    Route("POST", "/v1/settlement/claim", OPERATORS_BUT_NOT_HERE, {"passport_id": BATCH}),
+    Route("GET", "/v1/shares/{passport_id}", NOT_HERE, None, f"/v1/shares/{BATCH}"),
+    Route("GET", "/v1/payments/terms", NOT_HERE, None, "/v1/payments/terms?payer=0x1&asset=0x2"),
+    Route("POST", "/v1/payments", OPERATORS_BUT_NOT_HERE, ESCROW),
+    Route("GET", "/v1/feed/batches", OPERATORS_BUT_NOT_HERE),
+    Route("GET", "/v1/feed/registrations", OPERATORS_BUT_NOT_HERE),
+    Route("POST", "/v1/feed/answers", OPERATORS_BUT_NOT_HERE, {"digest": BATCH}),
 )
 
 

@@ -36,6 +36,8 @@ class SettlementServices:
     payments: Payments
     close: Callable[[], Awaitable[list[BatchView]]]
     """Anchor, form batches of all that waits, and go as far as that goes now."""
+    settle: Callable[[], Awaitable[list[BatchView]]]
+    """Settle what may be settled now, and return all batches."""
     claim: Callable[[str, str | None], Awaitable[list[ClaimView]]]
     """Passport and holder (None: all of them): have them paid."""
     open_session: Callable[[Caller, OpenRequest], Awaitable[OpenedSession]]

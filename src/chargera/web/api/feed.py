@@ -31,6 +31,7 @@ class AnswerBody(Shape):
 @router.get("/batches", responses=answers(list[BatchQuestion]))
 async def batches(call: ApiCall, attester: Attester = None) -> Response:
     """List the batches that wait, with the records and readings that they rest on."""
+    call.caller.require(Action.FEED)
     settlement_of(call)
     return shown(await attester_feed.batch_questions(work_of(call), call.caller, attester))
 
@@ -38,6 +39,7 @@ async def batches(call: ApiCall, attester: Attester = None) -> Response:
 @router.get("/registrations", responses=answers(list[RegistrationQuestion]))
 async def registrations(call: ApiCall, attester: Attester = None) -> Response:
     """List the registrations that wait, with the records that they rest on."""
+    call.caller.require(Action.FEED)
     services = settlement_of(call)
     return shown(
         await attester_feed.registration_questions(

@@ -72,6 +72,13 @@ async def close(call: LongCall) -> Response:
     return shown(await settlement_of(call).close())
 
 
+@router.post("/settlement/settle", responses=answers(list[BatchView]))
+async def settle(call: LongCall) -> Response:
+    """Settle every batch whose window is over; the keeper does it by itself, too."""
+    call.caller.require(Action.SETTLEMENT_WRITE)
+    return shown(await settlement_of(call).settle())
+
+
 @router.post("/settlement/claim", responses=answers(list[ClaimView]))
 async def claim(call: LongCall, body: ClaimBody) -> Response:
     """Have the holders of a passport paid; whoever asks, only a holder gets anything."""
@@ -99,4 +106,5 @@ async def open_session(call: LongCall, body: OpenBody) -> Response:
     wanted = OpenRequest(
         maximum=members["max"], **{name: members[name] for name in members if name != "max"}
     )
+    call.caller.require(Action.PAYMENTS_OPEN)
     return shown(await settlement_of(call).open_session(call.caller, wanted))
