@@ -22,13 +22,14 @@ from tests.server import ServerProcess, data_folder
 from tests.settlement_workload import AMOUNT, DEPOSIT, GATEWAY, KEEPER, OPERATOR_ID, Workload
 
 KEY = ChainKey(b"\x07" * 32)
-NODE_SETTINGS = {"CHAIN_SNAPSHOT_INTERVAL": 40}
+# The network's own settlement is not what is killed here, and would only take time.
+NODE_SETTINGS = {"CHAIN_SNAPSHOT_INTERVAL": 40, "SETTLEMENT_ENABLED": "false"}
 BATCHES_A_KILL, LEAVES = 4, 4
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    with data_folder() as folder, ServerProcess(folder) as running:
+    with data_folder() as folder, ServerProcess(folder, settings=NODE_SETTINGS) as running:
         yield running
 
 
