@@ -79,6 +79,16 @@ class _Waiting:
     request: TransactionRequest
     result: "asyncio.Future[bytes]"
 
+    def answer(self, answer: bytes | ChargEraError) -> None:
+        """Tell whoever waits, unless he has gone."""
+        if self.result.done():
+            return
+        if isinstance(answer, bytes):
+            self.result.set_result(answer)
+        else:
+            self.result.set_exception(answer)
+            self.result.exception()  # if nobody asks for it, that is no fault
+
 
 class Sending(Generic[WorkT]):
     """Transactions in one unit of work; see `EmbeddedChain.sending`."""
@@ -164,11 +174,7 @@ class EmbeddedChain(Generic[WorkT]):
         Raises Refused if another process writes it, or if what is stored does not give the digests
         that were stored with it.
         """
-        if not await lease.acquire():
-            raise Refused(
-                "another process keeps this chain",
-                remedy="one server at a time: stop the other one",
-            )
+        await _take(lease)
         try:
             proposed = int.from_bytes(entropy.bytes(CHAIN_ID_BITS // 8)) | 1 << CHAIN_ID_BITS - 1
             identity = await journal.identity(proposed)
@@ -201,7 +207,8 @@ class EmbeddedChain(Generic[WorkT]):
             )
 
     async def _catch_up(self) -> None:
-        """Run what the journal has beyond the head."""
+        """Run what the journal has beyond the head; the lease may have gone with its connection."""
+        await _take(self._lease)
         while True:
             first = self._machine.head.count + 1
             stored = await self._journal.transactions(first, READ_MAX)
@@ -348,20 +355,12 @@ class EmbeddedChain(Generic[WorkT]):
                     await sending.commit()
         except BaseException as error:
             for waiting in group:
-                if not waiting.result.done():
-                    waiting.result.set_exception(_as_ours(error))
-                    waiting.result.exception()  # whoever waits hears it; nobody else has to
+                waiting.answer(_as_ours(error))
             if not isinstance(error, Exception):
                 raise
             return
         for waiting, answer in answers:
-            if waiting.result.done():
-                continue
-            if isinstance(answer, bytes):
-                waiting.result.set_result(answer)
-            else:
-                waiting.result.set_exception(answer)
-                waiting.result.exception()
+            waiting.answer(answer)
         await self._keep_snapshot()
 
     async def _keep_snapshot(self) -> None:
@@ -454,6 +453,14 @@ def _made_by(name: str) -> EngineMaker:
     from chargera.ledger.evm.pyevm import PyEvmEngine
 
     return PyEvmEngine
+
+
+async def _take(lease: Lease) -> None:
+    """Take or keep the lease. Raises Refused if another process has it."""
+    if not await lease.acquire():
+        raise Refused(
+            "another process keeps this chain", remedy="one server at a time: stop the other one"
+        )
 
 
 def _started(chain_id: int, make_engine: EngineMaker, snapshot: Snapshot | None) -> Machine:

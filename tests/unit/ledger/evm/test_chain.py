@@ -400,6 +400,23 @@ async def test_start__while_another_process_has_the_chain__is_refused(node):
         await node.start()
 
 
+async def test_lease__lost_while_the_database_was_away__nothing_is_sent_until_it_is_back(node):
+    account = node.account()
+    faults = node.journal.faults
+    faults.at, faults.error = len(faults.calls) + 2, Unavailable("gone")
+    raw = account.creation(COUNTER)
+    with pytest.raises(Unavailable):
+        await node.chain.send_raw(raw)
+    ours = node.leases.pop()
+    other = MemoryLease(node.leases)
+    await other.acquire()
+    with pytest.raises(Refused, match="another process"):
+        await node.chain.send_raw(raw)
+    await other.release()
+    await node.chain.send_raw(raw)
+    assert node.leases == [ours]
+
+
 async def test_close__lets_another_process_have_it(node):
     await node.chain.close()
     await node.start()
