@@ -72,7 +72,9 @@ def test_parse__what_was_written__is_read_again() -> None:
     network, fiat, settlement = settled()
     data = network.receipt(fiat, settlement)
     assert parse_receipt(data).settlement == settlement
-    assert parse_receipt(network.receipt(fiat, None)).settlement is None
+    assert parse_receipt(data).settled_leaf == settlement.batch.leaves[0]
+    without = parse_receipt(network.receipt(fiat, None))
+    assert (without.settlement, without.settled_leaf) == (None, None)
     assert parse_settlement(settlement_document(settlement)) == settlement
 
 

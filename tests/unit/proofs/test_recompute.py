@@ -380,7 +380,7 @@ def test_recompute__a_record_nested_without_end__named() -> None:
     export.records[7] = (
         b'{"index":7,"kind":"anomaly","record":' + bomb + b',"salt":"' + b"0" * 64 + b'"}'
     )
-    assert_named(export.run(), "records", "recursion", 7)
+    assert_named(export.run(), "records", "nested deeper", 7)
 
 
 # The readings ----------------------------------------------------------------------------------
