@@ -22,8 +22,7 @@ from tests.server import ServerProcess, data_folder
 from tests.settlement_workload import AMOUNT, DEPOSIT, GATEWAY, KEEPER, OPERATOR_ID, Workload
 
 KEY = ChainKey(b"\x07" * 32)
-# The network's own settlement is not what is killed here, and would only take time.
-NODE_SETTINGS = {"CHAIN_SNAPSHOT_INTERVAL": 40, "SETTLEMENT_ENABLED": "false"}
+NODE_SETTINGS = {"CHAIN_SNAPSHOT_INTERVAL": 40}
 BATCHES_A_KILL, LEAVES = 4, 4
 
 
