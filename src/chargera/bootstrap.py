@@ -28,6 +28,7 @@ from chargera.app import logins, sessions
 from chargera.app.access import GuessLimiter, GuessLimits, Passwords, StationAccess
 from chargera.app.billing import Billing, ReviewDecision
 from chargera.app.cdr_export import cdr_document
+from chargera.app.chain_ports import Chain
 from chargera.app.charging import Charging, ChargingPolicy
 from chargera.app.clock import NetworkClock, SystemEntropy, wall_clock
 from chargera.app.commands import StationControl
@@ -46,6 +47,7 @@ from chargera.ledger import mirror
 from chargera.ledger.anchoring import DELIVER_JOB, Anchoring, AnchorPolicy
 from chargera.ledger.embedded_topic import EmbeddedTopic
 from chargera.ledger.evm.chain import ChainPolicy, EmbeddedChain, engine_maker
+from chargera.ledger.evm.rpc_backend import RpcChain
 from chargera.ocpp.certificates import RenewableTls, local_authority
 from chargera.ocpp.limits import ChannelLimits
 from chargera.ocpp.server import OcppServer
@@ -298,7 +300,10 @@ class Server:
         self.settling: Settling | None = None
         if not self.settings.settlement.enabled:
             return
-        info = await self.topic.info()
+        info, rpc = await self.topic.info(), self.settings.chain.rpc
+        chain: Chain = self.chain
+        if rpc is not None:
+            chain = await self._stack.enter_async_context(RpcChain.connected(rpc))
         self.settling = await Settling.open(
             SettlingParts(
                 data_dir=self.options.data_dir,
@@ -307,7 +312,7 @@ class Server:
                 database=self.database,
                 clock=self.clock,
                 entropy=self.entropy,
-                chain=self.chain,
+                chain=chain,
                 topic_id=info.topic_id,
                 log_vkey=self.signer.vkeys[0],
                 anchor_now=self.anchor_now,
@@ -509,13 +514,14 @@ class Server:
     async def trust_document(self) -> dict[str, Any]:
         """Return this network's trust file."""
         info, settling = await self.topic.info(), self.settling
+        rpc = self.settings.chain.rpc or f"{self.http_url}/rpc"
         return trust_document(
             network=self.settings.ledger.network,
             operator_id=self.settings.operator.id,
             origin=self.settings.log_origin,
             vkeys=list(self.signer.vkeys),
             topics=[TrustedTopic(info.topic_id, info.payer_account_id, 0)],
-            chain=None if settling is None else settling.trusted_chain(f"{self.http_url}/rpc"),
+            chain=None if settling is None else settling.trusted_chain(rpc),
             attesters=None if settling is None else settling.trusted_attesters(),
         )
 

@@ -59,6 +59,9 @@ class ChainSettings(_Section):
     engine: Literal["auto", "pyrevm", "py-evm"] = Field(
         default="auto", description="the EVM; auto: pyrevm where there is a wheel, else py-evm"
     )
+    rpc: str | None = Field(
+        default=None, description="address of another chain to settle on; none: the embedded one"
+    )
     snapshot_interval: int = Field(
         default=2_000,
         ge=1,

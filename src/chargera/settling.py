@@ -13,13 +13,14 @@ import math
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from chargera.app import logins
+from chargera.app.chain_ports import Chain
 from chargera.app.clock import NetworkClock
 from chargera.app.commands import CommandRequest, StationControl
 from chargera.app.keeper import Keeper
@@ -42,11 +43,13 @@ from chargera.ledger.evm.deployment import (
     DeploymentParameters,
     Grant,
     OperatorGenesis,
+    deploy,
     execute,
     make_plan,
 )
 from chargera.ledger.network_contracts import ChainContracts, StoredSender
 from chargera.ledger.test_gateway import TestGateway
+from chargera.process import write_private
 from chargera.proofs.batch_file import (
     AttesterSignature,
     BatchFile,
@@ -76,6 +79,8 @@ QUIET_S = 60.0
 """Real time that whoever closes or advances waits for attesters at most."""
 POLL_S = 0.1
 STOP_S = 3.0
+RPC_LEAD_S = 10
+"""How long deploying may take on another chain."""
 
 THIS_SERVER = Caller(None, "this server", Role.OPERATOR)
 
@@ -124,7 +129,7 @@ class SettlingParts:
     database: Database
     clock: NetworkClock
     entropy: Entropy
-    chain: EmbeddedChain[Any]
+    chain: Chain
     topic_id: str
     log_vkey: str
     anchor_now: Callable[[], Awaitable[int]]
@@ -419,8 +424,6 @@ async def _deploy(parts: SettlingParts, keys: Keys) -> dict[str, str]:
     """Deploy the contracts and note where they stand, in one commit."""
     settings = parts.settings
     now = parts.clock.now()
-    # A clock that runs moves on while the contracts are made; the policy holds from the end of it.
-    lead_s = 0 if parts.clock.manual else math.ceil(2 * parts.clock.rate)
     parameters = DeploymentParameters(
         chain_id=parts.chain.chain_id,
         bootstrap=keys.bootstrap.address,
@@ -431,7 +434,7 @@ async def _deploy(parts: SettlingParts, keys: Keys) -> dict[str, str]:
             VerifierKey.parse(parts.log_vkey).public_key,
             topic_address(parts.topic_id),
         ),
-        policy_from_s=int(now.timestamp()) + lead_s,
+        policy_from_s=_policy_from(parts),
         policy=_policy(settings),
         grants=(
             Grant("a driver's wallet for demonstrations", keys.wallet.address, DEMONSTRATION_C4E),
@@ -440,15 +443,38 @@ async def _deploy(parts: SettlingParts, keys: Keys) -> dict[str, str]:
     )
     plan = make_plan(parameters, keys.deployer.address)
     addresses = {name: address_text(address) for name, address in plan.contracts.items()}
-    async with parts.chain.sending() as sending:
-        execute(sending, plan, keys.deployer)
-        work: UnitOfWork = sending.work.unit
-        await work.connection.execute(
-            "insert into deployment (contracts, deployed_at) values (%s, %s)",
-            [Jsonb(addresses), now],
-        )
-        await sending.commit()
+    if isinstance(parts.chain, EmbeddedChain):
+        async with parts.chain.sending() as sending:
+            execute(sending, plan, keys.deployer)
+            await _note_deployment(sending.work.unit, addresses, now)
+            await sending.commit()
+        return addresses
+    await deploy(parts.chain, plan, keys.deployer)
+    async with parts.database.work() as work:
+        await _note_deployment(work, addresses, now)
+        await work.commit()
     return addresses
+
+
+async def _note_deployment(work: UnitOfWork, addresses: dict[str, str], at: datetime) -> None:
+    await work.connection.execute(
+        "insert into deployment (contracts, deployed_at) values (%s, %s)", [Jsonb(addresses), at]
+    )
+
+
+def _policy_from(parts: SettlingParts) -> int:
+    """Return from when the first policy holds, decided once, however often deploying begins.
+
+    A clock that runs moves on while the contracts are made; the policy holds from the end of it.
+    """
+    path = parts.data_dir / "keys" / "policy-from"
+    if not path.exists():
+        clock = parts.clock
+        lead_s = 0 if clock.manual else math.ceil(2 * clock.rate)
+        if not isinstance(parts.chain, EmbeddedChain):
+            lead_s += RPC_LEAD_S
+        write_private(path, str(int(clock.now().timestamp()) + lead_s))
+    return int(path.read_text())
 
 
 def _policy(settings: SettlementSettings) -> Any:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from chargera.app.ports import Clock, Entropy, NewEntry
-from chargera.app.settlement_ports import Contracts, NetworkTerms, Sender
+from chargera.app.settlement_ports import ContractRefused, Contracts, NetworkTerms, Sender
 from chargera.domain.errors import InvalidInput, Refused, Undetermined, Unreadable
 from chargera.domain.station import ChargingStation
 from chargera.domain.word import Word
@@ -48,6 +48,9 @@ from chargera.proofs.settlement import Attestation, abi_attestation
 
 COMMISSION_BPS = 3_000
 """The host's part where nothing else was agreed."""
+
+PASSING = frozenset({"TooEarly", "NoQuorum", "NotActive"})
+"""Refusals of the contract that time, or other signatures, may cure."""
 
 _log = logging.getLogger(__name__)
 
@@ -368,6 +371,10 @@ class Registrations:
             except Undetermined as error:
                 _log.info("registration of %s waits: %s", row.station_id, error.message)
                 return False
+            except ContractRefused as error:
+                if error.rule in PASSING:
+                    return False
+                after = replace(row, step=Step.REFUSED, refusal=error.message)
             except (Refused, InvalidInput, Unreadable) as error:
                 _log.warning("registration of %s: %s", row.station_id, error.message)
                 after = replace(row, step=Step.REFUSED, refusal=error.message)
