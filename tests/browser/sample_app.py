@@ -47,7 +47,13 @@ from chargera.domain.errors import Conflict, NotFound
 from chargera.domain.messages import CommandAnswer, IdTokenRef, StationCommand
 from chargera.proofs.trust import Trust
 from chargera.web.live import Pace
-from chargera.web.pages import NetworkFacts, Pages, PageServices, create_pages
+from chargera.web.pages import NetworkFacts, Pages, PageServices, PageSettlement, create_pages
+from tests.browser.sample_chain import (
+    SamplePassports,
+    SampleSettlement,
+    sample_settlement,
+    settle,
+)
 from tests.browser.sample_network import (
     FLEET,
     NOW,
@@ -351,6 +357,8 @@ class SampleWork:
         self.logins = SampleLogins(store)
         self.sessions = SampleSessions(store)
         self.log = SampleLogReads(store)
+        self.passports = SamplePassports()
+        self.settlement = SampleSettlement(store.network)
 
     def append(self, entry: Any) -> None:
         return None
@@ -392,11 +400,19 @@ class Sample:
 @cache
 def sample_network() -> SampleNetwork:
     """The network; nothing ever changes it, so one is enough."""
-    return SampleNetwork()
+    network = SampleNetwork()
+    settle(network)
+    return network
 
 
-async def make_sample(pace: Pace | None = None, *, simulated: bool = True) -> Sample:
-    """Make the pages over the sample network."""
+async def make_sample(
+    pace: Pace | None = None,
+    *,
+    simulated: bool = True,
+    settles: bool = True,
+    settlement: PageSettlement | None = None,
+) -> Sample:
+    """Make the pages over the sample network; `settles`: it has passports and settlement."""
     network = sample_network()
     store = SampleStore(network)
     passwords = Passwords(memory_kib=8, passes=1)
@@ -420,6 +436,7 @@ async def make_sample(pace: Pace | None = None, *, simulated: bool = True) -> Sa
         tlog_proof=_proofs(network),
         trust=_trust(network),
         secure_cookies=False,
+        settlement=(settlement or sample_settlement()) if settles else None,
     )
     pages = create_pages(services, pace)
     for minute in range(90):

@@ -13,8 +13,12 @@ from markupsafe import Markup
 import chargera.web
 from chargera.app.commands import CommandName
 from chargera.app.log_ports import AnchorState
+from chargera.app.passports import Step
 from chargera.app.permissions import Role
+from chargera.app.settlement import BatchStage, LaneState
+from chargera.domain.passport import CustodyKind, ProtocolEvidence
 from chargera.domain.proof_level import ProofLevel
+from chargera.domain.settlement import Rail
 from chargera.domain.station import ConnectorStatus, ConnectorType
 from chargera.domain.tariff import DayOfWeek, Dimension
 from chargera.domain.transaction import Anomaly, SessionState
@@ -25,6 +29,8 @@ from chargera.web.catalogue import LANGUAGES, LOCALES, Texts, choose_language, l
 from chargera.web.pages.errors import KINDS
 from chargera.web.pages.proof_line import ICONS
 from chargera.web.pages.rendering import APPEARANCES, MENU
+from chargera.web.pages.search import CHAIN_KINDS
+from chargera.web.pages.search import KINDS as KINDS_HERE
 from chargera.web.pages.verify import OUTCOMES
 
 WEB = Path(chargera.web.__file__).parent
@@ -33,19 +39,43 @@ TEXTS = load_texts("en")
 VOCABULARIES: dict[str, list[str]] = {
     "anchor_state": list(AnchorState),
     "anomaly": list(Anomaly),
+    "answer": ["signed", "refused", "waiting"],
     "appearance": list(APPEARANCES),
+    "attester_state": ["active", "unbonding", "inactive", "slashed"],
+    "batch.killed": ["1", "2", "3"],
+    "batch.lead": list(BatchStage),
+    "batch_part": [
+        "holders",
+        "host",
+        "host_with_vat",
+        "vat",
+        "fee",
+        "ops",
+        "reserve",
+        "signers",
+        "proposer",
+        "caller",
+    ],
+    "batch_state": list(BatchStage),
+    "bill_part": ["holders", "host", "fee", "ops"],
+    "bill_part_to": ["holders", "host", "fee", "ops"],
     "command": list(CommandName),
     "command_hint": list(CommandName),
     "connector": list(ConnectorStatus),
+    "custody": list(CustodyKind),
     "day": list(DayOfWeek),
     "dimension": list(Dimension),
     "error_next": [*KINDS.values(), "failed", "not_signed_in"],
     "error_title": [*KINDS.values(), "failed", "not_signed_in"],
+    "evidence": list(ProtocolEvidence),
     "frame_type": ["call", "result", "error"],
     "id_token_status": ["accepted", "blocked", "expired"],
     "kind": list(EntryKind),
+    "lane_state": [*LaneState, "off_chain"],
     "menu": [key for key, *_ in MENU],
     "messages": ["in", "out", "only_ok", "only_odd", "frame", "answer"],
+    "passport_state": ["pending", "registered", "refused", "retired"],
+    "passport_step": list(Step),
     "plug": list(ConnectorType),
     "price_extra": list(Dimension),
     "price_if": ["from_hour", "to_hour", "from_date", "to_date"],
@@ -53,8 +83,12 @@ VOCABULARIES: dict[str, list[str]] = {
     "proof_level": list(ProofLevel),
     "proof_meaning": list(ProofLevel),
     "proof_why": list(ICONS),
+    "rail": list(Rail),
     "role": list(Role),
+    "search_example": [*KINDS_HERE, *CHAIN_KINDS],
+    "search_kind": [*KINDS_HERE, *CHAIN_KINDS],
     "session.heading": [*SessionState, "parked"],
+    "session_settlement": [*LaneState, "off_chain"],
     "session_state": [*SessionState, "parked"],
     "step": [],
     "step_status": [*StepStatus, "reported"],

@@ -256,7 +256,7 @@ def test_facts_that_do_not_exist_are_left_out() -> None:
     keys = [fact.key for fact in session_facts(VIEW, bare)]
     assert keys == ["session_id", "station_id", "ocpp_version", "time_zone"]
     full = [fact.key for fact in session_facts(VIEW, view_of(sample()))]
-    assert len(full) == len(set(full)) == 15
+    assert len(full) == len(set(full)) == 17
 
 
 def test_an_anchor_has_its_consensus_time_once_it_has_one() -> None:

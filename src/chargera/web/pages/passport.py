@@ -91,7 +91,7 @@ async def show_one_passport(chain: ChainVisit) -> Response:
         "earnings": earnings,
         "earned": [words.figure(each.asset, each.total) for each in earnings if each.total],
         "policy": policy,
-        "parts_of_bill": division(policy, commission_of(row)),
+        "parts_of_bill": division(policy, await _commission(chain, row)),
         "formulas": {each.asset.address: formula(words, each) for each in earnings},
         "words": words,
         "units_all": UNITS,
@@ -122,11 +122,12 @@ def rated_w(metadata: Mapping[str, Any]) -> int:
     return sum(evse_powers(metadata).values())
 
 
-def commission_of(row: Row) -> int:
-    """Return the host's part in basis points: what the chain says, else what was asked for."""
+async def _commission(chain: ChainVisit, row: Row) -> int:
+    """Return the host's part in basis points: what the chain says, else what is asked for."""
     if row["chain"] is not None:
         return int(row["chain"]["facts"]["commissionBps"])
-    return int(row["consent"].commission_bps) if row["consent"] is not None else 0
+    asked = await chain.work.passports.by_id(row["passport_id"])
+    return int(asked.request["commission_bps"])
 
 
 def collecting(held: SharesView) -> dict[str, int]:
