@@ -6,6 +6,7 @@ Nothing is stored, nobody is asked for a password. Prints its port and serves un
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 from datetime import UTC, datetime
@@ -74,7 +75,8 @@ async def _serve_station(connection: ServerConnection) -> None:
     assert connection.request is not None
     station_id = connection.request.path.rpartition("/")[2]
     kind = ChargePoint if connection.subprotocol == "ocpp1.6" else ChargingStation
-    await kind(station_id, connection).start()
+    with contextlib.suppress(websockets.ConnectionClosed):
+        await kind(station_id, connection).start()
 
 
 async def _run() -> None:
