@@ -131,13 +131,19 @@ class Hub:
         deadline: int,
         signer: bytes,
         now: int,
+        *,
+        by_authorization: bool = False,
     ) -> None:
+        """With the payer's signature for the hub, or by the token's own authorization."""
         require(now <= deadline, "Expired")
         require(most, "ZeroAmount")
         listed = asset in self.policy.assets and self.policy.at(now).asset_of(asset)
         require(listed, "AssetNotListed")
         place = escrow_id(payer, operator, key)
         require(place not in self.escrows, "EscrowExists")
+        if by_authorization:
+            require(signer == payer, "ERC3009InvalidSignature")
+            require(now < deadline, "ERC3009InvalidAuthorizationTime")
         require(signer == payer, "WrongSignature")
         self.money.move(asset, payer, self.address, most)
         self.escrows[place] = Escrow(asset, most, now)

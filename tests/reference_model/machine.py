@@ -15,6 +15,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from chargera.domain.passport import CustodyKind
 from chargera.domain.settlement import RATE_UNIT, BatchState, Rail
 from chargera.proofs.chain_values import ZERO_ADDRESS, operator_word
+from chargera.proofs.eip712 import (
+    Domain,
+    address_word,
+    struct_hash,
+    typed_digest,
+    uint_word,
+)
 from chargera.proofs.passport import custody_digest, custody_value, passport_domain
 from chargera.proofs.settlement import (
     Attestation,
@@ -181,44 +188,53 @@ class SettlementHistory(RuleBasedStateMachine):
         deadline = twin.now + r.choice((-1, 0, 3_600, 3_600, 3_600))
         signer = one.payer if r.random() < 0.9 else 71
         asset = one.asset if r.random() < 0.95 else bytes(19) + b"\1"
+        payer = account(one.payer)
+        way = r.choice(("open", "open", "openWithPermit", "openWithAuthorization"))
+        by_authorization = way == "openWithAuthorization"
+        terms = (operator_word(one.operator), one.key, asset, one.maximum, deadline)
         digest = open_digest(
             one.operator,
-            one.key,
-            asset,
-            one.maximum,
-            deadline,
+            *terms[1:],
             chain_id=CHAIN_ID,
             hub=twin.hub_address,
         )
-        payer = account(one.payer)
+        if by_authorization:
+            digest = self._authorization(one, asset, deadline)
+        # A permit that somebody has used already must not stand in the way.
+        permit = (27, r.randbytes(32), r.randbytes(32)) if way == "openWithPermit" else ()
         error = twin.do(
-            "open",
+            way,
             lambda: twin.hub.open(
                 payer,
                 one.operator,
-                one.key,
-                asset,
-                one.maximum,
-                deadline,
+                *terms[1:],
                 account(signer),
                 twin.now,
+                by_authorization=by_authorization,
             ),
             lambda: twin.send(
-                account(71),
-                "SettlementHub",
-                "open",
-                payer,
-                operator_word(one.operator),
-                one.key,
-                asset,
-                one.maximum,
-                deadline,
-                sign(signer, digest),
+                account(71), "SettlementHub", way, payer, *terms, sign(signer, digest), *permit
             ),
         )
         if error is None:
             self.escrows.append(one)
         return error is None
+
+    def _authorization(self, one: Opened, asset: bytes, deadline: int) -> bytes:
+        """What a payer signs for the token itself (ERC-3009), with the escrow's id as nonce."""
+        twin = self.twin
+        name = "C4E" if asset == twin.c4e else "Test Euro (simulated)"
+        struct = struct_hash(
+            "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,"
+            "uint256 validBefore,bytes32 nonce)",
+            address_word(account(one.payer)),
+            address_word(twin.hub_address),
+            uint_word(one.maximum),
+            uint_word(0),
+            uint_word(max(deadline, 0)),
+            twin.escrow_of(account(one.payer), one.operator, one.key),
+        )
+        return typed_digest(Domain(name, "1", CHAIN_ID, asset), struct)
 
     @rule(seed=SEEDS)
     def an_escrow_is_lowered(self, seed: int) -> None:

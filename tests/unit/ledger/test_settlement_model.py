@@ -12,6 +12,8 @@ from tests.reference_model.machine import SettlementHistory, play  # needs pyrev
 
 MUST_HAPPEN = (
     "open",
+    "openWithPermit",
+    "openWithAuthorization",
     "lowerMax",
     "askRefund",
     "refund",
