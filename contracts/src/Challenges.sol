@@ -62,7 +62,7 @@ library Challenges {
     }
 
     /// @notice Whether a passport with these dates (zero: not yet) counts at `time`.
-    function isRegistered(uint40 registeredAt, uint40 retiredAt, uint40 time)
+    function isRegistered(uint256 registeredAt, uint256 retiredAt, uint256 time)
         internal
         pure
         returns (bool)

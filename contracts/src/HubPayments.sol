@@ -19,8 +19,8 @@ abstract contract HubPayments is HubState {
     struct Earning {
         bool isRead;
         uint256 commissionBps;
-        uint40 registeredAt;
-        uint40 retiredAt;
+        uint256 registeredAt;
+        uint256 retiredAt;
         address host;
         uint256 hostSum;
     }
@@ -111,10 +111,16 @@ abstract contract HubPayments is HubState {
         uint256 count = run.earnings.length;
         uint256[] memory ids = new uint256[](count);
         uint256 holdersSum;
+        uint256 hostSum;
         for (uint256 i = 0; i < count; ++i) {
             ids[i] = uint256(batch.passports[i]);
             holdersSum += run.holders[i];
-            _credit(run.earnings[i].host, run.asset, run.earnings[i].hostSum);
+            hostSum += run.earnings[i].hostSum;
+            // Neighbours of one host are credited together.
+            address host = run.earnings[i].host;
+            if (i + 1 < count && run.earnings[i + 1].host == host) continue;
+            _credit(host, run.asset, hostSum);
+            hostSum = 0;
         }
         emit FeesTaken(run.digest, run.burned, run.feesInAsset);
         if (run.burned != 0) C4E.burn(run.burned);
@@ -135,7 +141,7 @@ abstract contract HubPayments is HubState {
         address payer = leaf.party.payer();
         Escrow storage escrow = _escrows[_escrowIdOf(payer, operatorId, leaf.money.sessionKey())];
         uint256 max = escrow.max;
-        uint256 total = uint256(leaf.money.amount()) + leaf.money.vat();
+        uint256 total = _walletAmountOf(leaf);
         if (escrow.assetIndex != run.assetIndex || total > max) return false;
         _close(escrow);
         _credit(payer, run.asset, max - total);

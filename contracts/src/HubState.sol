@@ -63,7 +63,8 @@ abstract contract HubState is ISettlementTypes {
     mapping(bytes32 digest => BatchState) internal _batches;
     mapping(bytes32 lane => LaneRate) internal _rates;
     mapping(bytes32 lane => mapping(uint256 word => uint256)) internal _settled;
-    mapping(uint256 attester => uint256) internal _exposures;
+    /// @dev By registry index, four a slot: a quorum's are written together.
+    uint64[112] internal _exposures;
     mapping(uint256 disputeId => Dispute) internal _disputes;
 
     constructor(
@@ -102,10 +103,9 @@ abstract contract HubState is ISettlementTypes {
         return keccak256(abi.encode(payer, operatorId, sessionKey));
     }
 
+    /// @dev Without an event: the one of the entry point says what it comes from.
     function _credit(address account, address asset, uint256 amount) internal {
-        if (amount == 0) return;
-        _withdrawable[account][asset] += amount;
-        emit Credited(account, asset, amount);
+        if (amount != 0) _withdrawable[account][asset] += amount;
     }
 
     /// @dev The last step of an entry point: the ledger counts on the amount already.
@@ -172,11 +172,12 @@ abstract contract HubState is ISettlementTypes {
         return _countOf(state.signers & ~slashed) >= state.quorum;
     }
 
-    function _unexpose(Batch calldata batch, uint112 signers) internal {
-        uint256 exposure = Split.exposureOf(_walletTotalOf(batch), batch.c4eRate, _countOf(signers));
+    /// @dev The signers of a batch that asked wallets for `walletTotal` answer for it no more.
+    function _unexpose(Batch calldata batch, uint256 walletTotal, uint112 signers) internal {
+        uint256 exposure = Split.exposureOf(walletTotal, batch.c4eRate, _countOf(signers));
         if (exposure == 0) return;
         for (uint256 i = 0; signers >> i != 0; ++i) {
-            if (_has(signers, i)) _exposures[i] -= exposure;
+            if (_has(signers, i)) _exposures[i] -= uint64(exposure);
         }
     }
 
@@ -188,14 +189,9 @@ abstract contract HubState is ISettlementTypes {
         balance.free += locked - paid;
     }
 
-    function _walletTotalOf(Batch calldata batch) internal pure returns (uint256 total) {
-        uint256 count = batch.leaves.length;
-        for (uint256 i = 0; i < count; ++i) {
-            Leaf calldata leaf = batch.leaves[i];
-            if (leaf.meter.rail() == Rail.Wallet) {
-                total += uint256(leaf.money.amount()) + leaf.money.vat();
-            }
-        }
+    /// @dev What a leaf asks a wallet for.
+    function _walletAmountOf(Leaf calldata leaf) internal pure returns (uint256) {
+        return uint256(leaf.money.amount()) + leaf.money.vat();
     }
 
     function _laneOf(OperatorId operatorId, address asset) internal pure returns (bytes32) {

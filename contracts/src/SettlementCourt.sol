@@ -71,7 +71,9 @@ contract SettlementCourt is HubPayments {
     function challengeImpossible(Batch calldata batch, uint256 leaf) external {
         (bytes32 digest, BatchState memory state) = _challengeable(batch, leaf);
         if (!Challenges.isImpossible(batch, batch.leaves[leaf], state.proposedAt, PASSPORT, POLICY))
-        revert NoFault();
+        {
+            revert NoFault();
+        }
         _kill(batch, digest, state, KILLED_IMPOSSIBLE);
         REGISTRY.slash(state.signers, SLASH_BPS, msg.sender);
     }
@@ -144,12 +146,20 @@ contract SettlementCourt is HubPayments {
         private
     {
         _batches[digest].state = State.Killed;
-        _unexpose(batch, state.signers);
+        _unexpose(batch, _walletTotalOf(batch), state.signers);
         for (uint256 i = 0; state.disputed >> i != 0; ++i) {
             if (_has(state.disputed, i)) _undispute(batch, digest, i);
         }
         _unlock(batch, batch.fiatTotal, 0);
         emit Killed(digest, why, msg.sender);
+    }
+
+    function _walletTotalOf(Batch calldata batch) private pure returns (uint256 total) {
+        Leaf[] calldata leaves = batch.leaves;
+        for (uint256 i = 0; i < leaves.length; ++i) {
+            Leaf calldata leaf = leaves[i];
+            if (leaf.meter.rail() == Rail.Wallet) total += _walletAmountOf(leaf);
+        }
     }
 
     /// @dev Takes a leaf's amount out of escrow or lock until its dispute ends.

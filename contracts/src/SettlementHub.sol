@@ -11,7 +11,7 @@ import {HubPayments} from "./HubPayments.sol";
 import {HubState} from "./HubState.sol";
 import {ISettlementHub} from "./interfaces/ISettlementHub.sol";
 import {Split} from "./Split.sol";
-import {Attestation, Batch, Leaf, OperatorId, Rail} from "./Types.sol";
+import {Attestation, Batch, Leaf, LeafMeter, OperatorId, Rail} from "./Types.sol";
 
 /// @title SettlementHub: see ISettlementHub for what each function promises.
 /// @dev Here a batch is proposed and settled. Money comes in and out in HubEscrows and HubBalances,
@@ -82,21 +82,22 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
         if (block.timestamp <= state.windowEndsAt) revert WindowOpen(state.windowEndsAt);
         if (!_hasQuorum(state)) revert WithoutQuorum(digest);
         _batches[digest].state = State.Settled;
-        _unexpose(batch, state.signers);
         _moveRate(batch, state.proposedAt);
 
         Run memory run = _begin(batch, digest);
-        uint256 count = batch.leaves.length;
+        Leaf[] calldata leaves = batch.leaves;
+        uint256 walletTotal;
         uint128 fiatAside;
-        for (uint256 i = 0; i < count; ++i) {
-            Leaf calldata leaf = batch.leaves[i];
-            if (_has(state.disputed, i)) {
-                if (leaf.meter.rail() == Rail.Fiat) fiatAside += leaf.money.amount();
-            } else if (_takeLeaf(run, batch, leaf)) {
-                _divide(run, batch, leaf);
-                paid |= uint48(1 << i);
-            }
+        for (uint256 i = 0; i < leaves.length; ++i) {
+            Leaf calldata leaf = leaves[i];
+            bool isAside = _has(state.disputed, i);
+            if (leaf.meter.rail() == Rail.Wallet) walletTotal += _walletAmountOf(leaf);
+            else if (isAside) fiatAside += leaf.money.amount();
+            if (isAside || !_takeLeaf(run, batch, leaf)) continue;
+            _divide(run, batch, leaf);
+            paid |= uint48(1 << i);
         }
+        _unexpose(batch, walletTotal, state.signers);
         _keepBits(run);
         _unlock(batch, batch.fiatTotal - fiatAside, run.fiatPaid);
         emit Settled(digest, msg.sender, paid, state.disputed);
@@ -199,29 +200,33 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
     /// others. Returns what the wallets are asked for.
     function _checkBatch(Batch calldata batch) private view returns (uint256 walletTotal) {
         _assetIndexOf(batch.asset);
-        uint256 count = batch.leaves.length;
-        _refuseIf(count == 0 || count > MAX_LEAVES, "leaves");
         _refuseIf(batch.health.length > MAX_LEAVES, "health");
         _refuseIf(batch.proposer == address(0), "proposer");
-        _refuseIf(batch.passports.length > MAX_LEAVES, "passports");
-        for (uint256 i = 1; i < batch.passports.length; ++i) {
-            _refuseIf(batch.passports[i - 1] >= batch.passports[i], "passports");
+        bytes32[] calldata passports = batch.passports;
+        uint256 places = passports.length;
+        _refuseIf(places > MAX_LEAVES, "passports");
+        for (uint256 i = 1; i < places; ++i) {
+            if (passports[i - 1] >= passports[i]) revert BadBatch("passports");
         }
-        uint32 latest = POLICY.latest();
+        Leaf[] calldata leaves = batch.leaves;
+        uint256 count = leaves.length;
+        _refuseIf(count == 0 || count > MAX_LEAVES, "leaves");
+        uint256 latest = POLICY.latest();
         uint256 fiatTotal;
         bool hasFiat;
         for (uint256 i = 0; i < count; ++i) {
-            Leaf calldata leaf = batch.leaves[i];
-            _refuseLeafIf(!leaf.meter.isWellFormed(), i, "meter");
-            _refuseLeafIf(leaf.meter.passportIndex() >= batch.passports.length, i, "passport");
-            uint32 version = leaf.meter.policyVersion();
+            Leaf calldata leaf = leaves[i];
+            LeafMeter meter = leaf.meter;
+            _refuseLeafIf(!meter.isWellFormed(), i, "meter");
+            _refuseLeafIf(meter.passportIndex() >= places, i, "passport");
+            uint256 version = meter.policyVersion();
             _refuseLeafIf(version == 0 || version > latest, i, "policyVersion");
-            if (leaf.meter.rail() == Rail.Fiat) {
+            if (meter.rail() == Rail.Fiat) {
                 hasFiat = true;
                 fiatTotal += leaf.money.amount();
             } else {
                 _refuseLeafIf(leaf.party.payer() == address(0), i, "payer");
-                walletTotal += uint256(leaf.money.amount()) + leaf.money.vat();
+                walletTotal += _walletAmountOf(leaf);
             }
         }
         _refuseIf(fiatTotal != batch.fiatTotal, "fiatTotal");
@@ -250,7 +255,7 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
             uint256 total = _exposures[i] + exposure;
             uint256 bond = REGISTRY.bondOf(i);
             if (total > bond) revert OverBond(i, total, bond);
-            _exposures[i] = total;
+            _exposures[i] = total.toUint64();
         }
     }
 

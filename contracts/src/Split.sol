@@ -27,8 +27,11 @@ library Split {
         holders = amount - fee - commission - ops;
     }
 
+    /// @dev `amount` below 2^128 and `bps` below 2^128: the product fits.
     function shareOf(uint256 amount, uint256 bps) internal pure returns (uint256) {
-        return amount * bps / BPS;
+        unchecked {
+            return amount * bps / BPS;
+        }
     }
 
     /// @notice What a batch's `ops` give: half to its signers in equal parts, of the other half

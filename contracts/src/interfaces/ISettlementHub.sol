@@ -85,7 +85,6 @@ interface ISettlementTypes {
         uint256 bond
     );
     event DisputeEnded(uint256 indexed disputeId, bool leafStands);
-    event Credited(address indexed account, address indexed asset, uint256 amount);
     event Withdrawn(address indexed account, address indexed asset, address to, uint256 amount);
 
     error AssetNotListed(address asset);
