@@ -58,6 +58,11 @@ contract C4ETokenTest is TestBase {
         assertEq(_c4e.scheduledUntil(START + PERIOD), 40_000_000e6);
         assertEq(_c4e.scheduledUntil(START + 2 * PERIOD), 60_000_000e6);
         assertEq(_c4e.scheduledUntil(START + 3 * PERIOD), 70_000_000e6);
+        // Where halves are no whole units, the line has no step at a period's end: 9 are left at
+        // the begin of the 44th, 4 at its end.
+        assertEq(_c4e.scheduledUntil(START + 43 * PERIOD), 80_000_000e6 - 9);
+        assertEq(_c4e.scheduledUntil(START + 44 * PERIOD - 1), 80_000_000e6 - 5);
+        assertEq(_c4e.scheduledUntil(START + 44 * PERIOD), 80_000_000e6 - 4);
         assertEq(_c4e.scheduledUntil(START + 46 * PERIOD), 80_000_000e6 - 1);
         assertEq(_c4e.scheduledUntil(START + 47 * PERIOD), 80_000_000e6);
         assertEq(_c4e.scheduledUntil(type(uint256).max), 80_000_000e6);
