@@ -193,9 +193,7 @@ contract NetworkPolicy is INetworkPolicy, NoticeUpgradeable {
         _require(it.reserveBps <= ALL_BPS, "reserveBps");
         _require(window != 0 && window < 7 days, "settlementWindow");
         _require(it.refundAskAfter != 0 && it.refundAskAfter <= 30 days, "refundAskAfter");
-        _require(
-            it.refundPayAfter >= 2 * window && it.refundPayAfter <= 14 days, "refundPayAfter"
-        );
+        _require(it.refundPayAfter >= 2 * window && it.refundPayAfter <= 14 days, "refundPayAfter");
         _require(it.contestPeriod != 0 && it.contestPeriod <= 30 days, "contestPeriod");
         _require(it.rulingTimeout != 0 && it.rulingTimeout <= 21 days, "rulingTimeout");
         _require(it.anchorInterval != 0, "anchorInterval");

@@ -93,7 +93,9 @@ abstract contract NoticeUpgradeable is INoticeUpgradeable, Initializable, UUPSUp
     function _authorizeUpgrade(address implementation) internal override {
         Notice memory notice = _storage().notice;
         if (block.timestamp < notice.executableFrom) revert UpgradeTooEarly(notice.executableFrom);
-        if (block.timestamp > notice.executableUntil) revert UpgradeTooLate(notice.executableUntil);
+        if (block.timestamp > notice.executableUntil) {
+            revert UpgradeTooLate(notice.executableUntil);
+        }
         bytes32 found = implementation.codehash;
         if (found != notice.codeHash) revert WrongCode(found);
         delete _storage().notice;

@@ -27,9 +27,7 @@ contract AttesterRegistryTest is Deployment {
     event AttesterEvicted(uint8 indexed index);
     event Unbonding(uint8 indexed index, uint40 freeAt);
     event BondWithdrawn(uint8 indexed index, uint256 amount);
-    event Slashed(
-        uint8 indexed index, uint256 amount, address indexed challenger, uint256 bounty
-    );
+    event Slashed(uint8 indexed index, uint256 amount, address indexed challenger, uint256 bounty);
     event BondFrozen(uint8 indexed index, uint40 until);
     event OperatorAnnounced(
         OperatorId indexed operatorId, IAttesterRegistry.Operator operator, uint40 effectiveAt
@@ -47,9 +45,10 @@ contract AttesterRegistryTest is Deployment {
     }
 
     function deployHub() internal override returns (address) {
-        return proxy(
-            address(new HubDouble()), abi.encodeCall(HubDouble.initialize, (address(timelock)))
-        );
+        return
+            proxy(
+                address(new HubDouble()), abi.encodeCall(HubDouble.initialize, (address(timelock)))
+            );
     }
 
     function slash(uint112 signers, uint16 bps) internal returns (uint256) {
@@ -115,9 +114,7 @@ contract AttesterRegistryTest is Deployment {
         c4e.transfer(vm.computeCreateAddress(address(this), nonce), 4 * BOND - 1);
         vm.setNonce(address(this), nonce);
         vm.expectRevert(
-            abi.encodeWithSelector(
-                IAttesterRegistry.BondsMissing.selector, 4 * BOND - 1, 4 * BOND
-            )
+            abi.encodeWithSelector(IAttesterRegistry.BondsMissing.selector, 4 * BOND - 1, 4 * BOND)
         );
         proxy(code, call);
     }
@@ -152,9 +149,7 @@ contract AttesterRegistryTest is Deployment {
     }
 
     /// @dev I14 for any subset of attesters and any who left.
-    function testFuzz_quorum_counts_distinct_active_signers(uint8 signers, uint8 leaving)
-        external
-    {
+    function testFuzz_quorum_counts_distinct_active_signers(uint8 signers, uint8 leaving) external {
         for (uint8 i = 4; i < 8; ++i) {
             admit(i);
         }
@@ -207,7 +202,7 @@ contract AttesterRegistryTest is Deployment {
     function test_signatures_out_of_order() external {
         Attestation memory attestation = attest(DIGEST, 7);
         (attestation.signatures[0], attestation.signatures[1]) =
-            (attestation.signatures[1], attestation.signatures[0]);
+        (attestation.signatures[1], attestation.signatures[0]);
         vm.expectRevert(abi.encodeWithSelector(IAttesterRegistry.WrongSignature.selector, 0));
         registry.checkQuorum(DIGEST, attestation);
     }
@@ -215,15 +210,11 @@ contract AttesterRegistryTest is Deployment {
     function test_more_or_fewer_signatures_than_bits() external {
         Attestation memory attestation = attest(DIGEST, 7);
         attestation.signers = 15;
-        vm.expectRevert(
-            abi.encodeWithSelector(IAttesterRegistry.SignatureCount.selector, 3, 4)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IAttesterRegistry.SignatureCount.selector, 3, 4));
         registry.checkQuorum(DIGEST, attestation);
         attestation = attest(DIGEST, 15);
         attestation.signers = 7;
-        vm.expectRevert(
-            abi.encodeWithSelector(IAttesterRegistry.SignatureCount.selector, 4, 3)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IAttesterRegistry.SignatureCount.selector, 4, 3));
         registry.checkQuorum(DIGEST, attestation);
     }
 
@@ -273,9 +264,7 @@ contract AttesterRegistryTest is Deployment {
     }
 
     function test_admit_by_another() external {
-        vm.expectRevert(
-            abi.encodeWithSelector(INoticeUpgradeable.NotOwner.selector, address(this))
-        );
+        vm.expectRevert(abi.encodeWithSelector(INoticeUpgradeable.NotOwner.selector, address(this)));
         registry.admit(signerOf(4), beneficiaryOf(4));
     }
 
@@ -339,9 +328,7 @@ contract AttesterRegistryTest is Deployment {
     }
 
     function test_evict_by_another() external {
-        vm.expectRevert(
-            abi.encodeWithSelector(INoticeUpgradeable.NotOwner.selector, address(this))
-        );
+        vm.expectRevert(abi.encodeWithSelector(INoticeUpgradeable.NotOwner.selector, address(this)));
         registry.evict(2);
     }
 
@@ -373,8 +360,7 @@ contract AttesterRegistryTest is Deployment {
     }
 
     function test_no_such_attester() external {
-        bytes memory refused =
-            abi.encodeWithSelector(IAttesterRegistry.NoSuchAttester.selector, 4);
+        bytes memory refused = abi.encodeWithSelector(IAttesterRegistry.NoSuchAttester.selector, 4);
         vm.expectRevert(refused);
         registry.attesterOf(4);
         vm.expectRevert(refused);
@@ -490,9 +476,7 @@ contract AttesterRegistryTest is Deployment {
         emit BondFrozen(0, uint40(START + 30 days));
         freeze(1, START + 30 days);
         skip(10 days - 1);
-        vm.expectRevert(
-            abi.encodeWithSelector(IAttesterRegistry.Frozen.selector, START + 30 days)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IAttesterRegistry.Frozen.selector, START + 30 days));
         registry.withdrawBond(0);
         assertEq(slash(1, 2000), 2000e6, "a frozen bond can be lost");
         skip(1);
@@ -737,9 +721,7 @@ contract AttesterRegistryTest is Deployment {
 
     function test_a_new_operator_by_another() external {
         assertEq(registry.operatorOf(OTHER).signer, address(0));
-        vm.expectRevert(
-            abi.encodeWithSelector(INoticeUpgradeable.NotOwner.selector, address(this))
-        );
+        vm.expectRevert(abi.encodeWithSelector(INoticeUpgradeable.NotOwner.selector, address(this)));
         registry.setOperator(OTHER, keysOf(5));
     }
 

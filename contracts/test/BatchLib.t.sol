@@ -236,8 +236,8 @@ contract BatchLibTest is TestBase {
         assertEq(leaf.meter.proofLevel(), vm.parseJsonUint(json, key(at, "proof_level")));
         assertEq(leaf.meter.policyVersion(), vm.parseJsonUint(json, key(at, "policy_version")));
         assertTrue(leaf.meter.isWellFormed());
-        bool isWallet = keccak256(bytes(vm.parseJsonString(json, key(at, "rail"))))
-            == keccak256("wallet");
+        bool isWallet =
+            keccak256(bytes(vm.parseJsonString(json, key(at, "rail")))) == keccak256("wallet");
         assertTrue(leaf.meter.rail() == (isWallet ? Rail.Wallet : Rail.Fiat));
     }
 

@@ -113,9 +113,7 @@ contract C4ETokenTest is TestBase {
 
     function test_mint_over_the_bucket() external {
         skip(1 days);
-        vm.expectRevert(
-            abi.encodeWithSelector(IC4EToken.OverSchedule.selector, DAY + 1, DAY)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IC4EToken.OverSchedule.selector, DAY + 1, DAY));
         mint(DAY + 1);
     }
 
@@ -127,15 +125,13 @@ contract C4ETokenTest is TestBase {
         assertLe(_c4e.mintable(), full + 1, "nothing more fits");
         assertLe(full, _c4e.mintable() + 1, "nothing is lost of what fits");
         uint256 now_ = START + 114 days;
-        assertEq(
-            _c4e.mintable(), _c4e.scheduledUntil(now_) - _c4e.scheduledUntil(now_ - 14 days)
-        );
+        assertEq(_c4e.mintable(), _c4e.scheduledUntil(now_) - _c4e.scheduledUntil(now_ - 14 days));
     }
 
     function test_bucket_over_a_halving() external {
         vm.warp(START + PERIOD + 7 days);
-        uint256 before = _c4e.scheduledUntil(START + PERIOD)
-            - _c4e.scheduledUntil(START + PERIOD - 7 days);
+        uint256 before =
+            _c4e.scheduledUntil(START + PERIOD) - _c4e.scheduledUntil(START + PERIOD - 7 days);
         uint256 later = _c4e.scheduledUntil(START + PERIOD + 7 days) - 40_000_000e6;
         assertEq(_c4e.mintable(), before + later);
         assertLe(later, before / 2 + 1);
@@ -245,8 +241,7 @@ contract C4ETokenTest is TestBase {
 
     function test_delegation_by_signature_once() external {
         uint256 key = 78;
-        bytes32 typehash =
-            keccak256("Delegation(address delegatee,uint256 nonce,uint256 expiry)");
+        bytes32 typehash = keccak256("Delegation(address delegatee,uint256 nonce,uint256 expiry)");
         bytes32 hash = keccak256(
             abi.encodePacked(
                 "\x19\x01",

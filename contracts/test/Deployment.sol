@@ -75,8 +75,7 @@ abstract contract Deployment is TestBase {
                 abi.encodeCall(EmissionController.initialize, (address(timelock)))
             )
         );
-        passport =
-            new ChargerPassport(address(policy), registryProxy, address(c4e), emissionProxy);
+        passport = new ChargerPassport(address(policy), registryProxy, address(c4e), emissionProxy);
         shares = new ChargerShares(address(passport), hubProxy, emissionProxy);
         hub = ISettlementHub(deployHub());
 
@@ -87,9 +86,10 @@ abstract contract Deployment is TestBase {
 
     /// @dev Implementation and proxy: two contracts.
     function deployHub() internal virtual returns (address) {
-        return proxy(
-            address(new HubDouble()), abi.encodeCall(HubDouble.initialize, (address(timelock)))
-        );
+        return
+            proxy(
+                address(new HubDouble()), abi.encodeCall(HubDouble.initialize, (address(timelock)))
+            );
     }
 
     function proxy(address implementation, bytes memory call) internal returns (address) {

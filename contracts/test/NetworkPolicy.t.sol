@@ -43,18 +43,14 @@ contract NetworkPolicyTest is Deployment {
     }
 
     function refuse(PolicyParameters memory p, bytes32 name) internal {
-        vm.expectRevert(
-            abi.encodeWithSelector(INetworkPolicy.ParameterOutOfRange.selector, name)
-        );
+        vm.expectRevert(abi.encodeWithSelector(INetworkPolicy.ParameterOutOfRange.selector, name));
         append(uint40(time() + 1), p, assetPolicies());
     }
 
     function refuse(AssetPolicy memory asset, bytes32 name) internal {
         AssetPolicy[] memory list = new AssetPolicy[](1);
         list[0] = asset;
-        vm.expectRevert(
-            abi.encodeWithSelector(INetworkPolicy.ParameterOutOfRange.selector, name)
-        );
+        vm.expectRevert(abi.encodeWithSelector(INetworkPolicy.ParameterOutOfRange.selector, name));
         append(uint40(time() + 1), parameters(), list);
     }
 
@@ -99,18 +95,14 @@ contract NetworkPolicyTest is Deployment {
     function test_append_by_another() external {
         PolicyParameters memory p = parameters();
         AssetPolicy[] memory assets = assetPolicies();
-        vm.expectRevert(
-            abi.encodeWithSelector(INoticeUpgradeable.NotOwner.selector, address(this))
-        );
+        vm.expectRevert(abi.encodeWithSelector(INoticeUpgradeable.NotOwner.selector, address(this)));
         policy.append(uint40(START + 1), p, assets);
     }
 
     function test_append_for_the_past() external {
         skip(100);
         vm.expectRevert(
-            abi.encodeWithSelector(
-                INetworkPolicy.FromTooEarly.selector, START + 99, START + 100
-            )
+            abi.encodeWithSelector(INetworkPolicy.FromTooEarly.selector, START + 99, START + 100)
         );
         append(uint40(START + 99));
         append(uint40(START + 100));
@@ -155,15 +147,12 @@ contract NetworkPolicyTest is Deployment {
 
     /// @dev `versionAt` and `isInForce` against a walk over the list: at every second exactly one
     /// version holds, none before the first, and later ones change nothing of it.
-    function testFuzz_one_version_holds_at_a_time(uint256 seed, uint8 count, uint40 when)
-        external
-    {
+    function testFuzz_one_version_holds_at_a_time(uint256 seed, uint8 count, uint40 when) external {
         uint256 versions = uint256(count) % 12 + 1;
         uint40[] memory froms = new uint40[](versions + 1);
         froms[1] = uint40(START);
         for (uint256 v = 2; v <= versions; ++v) {
-            froms[v] =
-                froms[v - 1] + 1 + uint40(uint256(keccak256(abi.encode(seed, v))) % 5 days);
+            froms[v] = froms[v - 1] + 1 + uint40(uint256(keccak256(abi.encode(seed, v))) % 5 days);
             append(froms[v]);
         }
         when = uint40(bound(when, START - 1 days, START + 60 days));
@@ -247,8 +236,7 @@ contract NetworkPolicyTest is Deployment {
     function test_parameters_at_their_bounds() external {
         PolicyParameters memory p = parameters();
         (p.feeBps, p.opsBps, p.reserveBps) = (0, 2000, 10_000);
-        (p.settlementWindow, p.refundAskAfter, p.refundPayAfter) =
-            (7 days - 1, 30 days, 14 days);
+        (p.settlementWindow, p.refundAskAfter, p.refundPayAfter) = (7 days - 1, 30 days, 14 days);
         (p.contestPeriod, p.rulingTimeout) = (30 days, 21 days);
         (p.anchorInterval, p.anchorSessions, p.disputeBond) = (1, 1, 1);
         (p.lowUseBps, p.uptimeBpsMin, p.minedHours) = (10_000, 10_000, type(uint168).max);
@@ -299,8 +287,7 @@ contract NetworkPolicyTest is Deployment {
     function coins(uint256 count) internal returns (AssetPolicy[] memory list) {
         list = new AssetPolicy[](count);
         for (uint256 i = 0; i < count; ++i) {
-            list[i] =
-                AssetPolicy(address(new CoinOf(8)), 8, "USD", uint64(i), 2, 3, uint128(i + 1));
+            list[i] = AssetPolicy(address(new CoinOf(8)), 8, "USD", uint64(i), 2, 3, uint128(i + 1));
         }
     }
 
@@ -324,9 +311,7 @@ contract NetworkPolicyTest is Deployment {
     function test_an_asset_twice() external {
         AssetPolicy[] memory list = assetPolicies();
         list[1] = list[0];
-        vm.expectRevert(
-            abi.encodeWithSelector(INetworkPolicy.AssetTwice.selector, address(c4e))
-        );
+        vm.expectRevert(abi.encodeWithSelector(INetworkPolicy.AssetTwice.selector, address(c4e)));
         append(uint40(START + 1), parameters(), list);
     }
 
@@ -391,9 +376,8 @@ contract NetworkPolicyTest is Deployment {
 
     /// @dev I19 end to end: the bootstrap key changes the policy two days after it said so.
     function test_a_version_through_the_timelock() external {
-        bytes memory call = abi.encodeCall(
-            policy.append, (uint40(START + 3 days), parameters(), assetPolicies())
-        );
+        bytes memory call =
+            abi.encodeCall(policy.append, (uint40(START + 3 days), parameters(), assetPolicies()));
         vm.prank(bootstrap);
         timelock.schedule(address(policy), 0, call, 0, 0, 2 days);
         skip(2 days - 1);

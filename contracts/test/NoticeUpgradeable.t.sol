@@ -92,9 +92,7 @@ contract NoticeUpgradeableTest is TestBase {
     }
 
     function test_announce_by_another() external {
-        vm.expectRevert(
-            abi.encodeWithSelector(INoticeUpgradeable.NotOwner.selector, address(this))
-        );
+        vm.expectRevert(abi.encodeWithSelector(INoticeUpgradeable.NotOwner.selector, address(this)));
         _proxied.announceUpgrade(_next, _next.codehash, keccak256(_call));
     }
 
@@ -143,9 +141,7 @@ contract NoticeUpgradeableTest is TestBase {
 
     function test_cancel_by_another() external {
         announce();
-        vm.expectRevert(
-            abi.encodeWithSelector(INoticeUpgradeable.NotOwner.selector, address(this))
-        );
+        vm.expectRevert(abi.encodeWithSelector(INoticeUpgradeable.NotOwner.selector, address(this)));
         _proxied.cancelUpgrade();
     }
 

@@ -81,9 +81,7 @@ abstract contract TransferAuthorizationTest is TestBase {
                     )
                 );
             }
-            _asset.receiveWithAuthorization(
-                _payer, BOB, 10, 0, START + 100, nonces[i], v, r, s
-            );
+            _asset.receiveWithAuthorization(_payer, BOB, 10, 0, START + 100, nonces[i], v, r, s);
             assertTrue(_asset.authorizationState(_payer, nonces[i]), "used");
         }
     }
@@ -109,9 +107,7 @@ abstract contract TransferAuthorizationTest is TestBase {
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(KEY, hash);
         skip(100);
         vm.expectRevert(
-            abi.encodeWithSelector(
-                ERC3009.ERC3009InvalidAuthorizationTime.selector, 0, START + 100
-            )
+            abi.encodeWithSelector(ERC3009.ERC3009InvalidAuthorizationTime.selector, 0, START + 100)
         );
         _asset.transferWithAuthorization(_payer, BOB, 10, 0, START + 100, "n", v, r, s);
     }

@@ -54,8 +54,12 @@ interface Vm {
     function assertEq(uint256 left, uint256 right, string calldata message) external pure;
     function assertEq(bytes32 left, bytes32 right, string calldata message) external pure;
     function assertEq(address left, address right, string calldata message) external pure;
-    function assertEq(bytes calldata left, bytes calldata right, string calldata message) external pure;
-    function assertEq(string calldata left, string calldata right, string calldata message) external pure;
+    function assertEq(bytes calldata left, bytes calldata right, string calldata message)
+        external
+        pure;
+    function assertEq(string calldata left, string calldata right, string calldata message)
+        external
+        pure;
     function assertLe(uint256 left, uint256 right, string calldata message) external pure;
     function assertLt(uint256 left, uint256 right, string calldata message) external pure;
     function assertGe(uint256 left, uint256 right, string calldata message) external pure;
@@ -66,7 +70,10 @@ interface Vm {
     function writeFile(string calldata path, string calldata data) external;
     function exists(string calldata path) external view returns (bool);
     function keyExistsJson(string calldata json, string calldata key) external view returns (bool);
-    function parseJsonUint(string calldata json, string calldata key) external pure returns (uint256);
+    function parseJsonUint(string calldata json, string calldata key)
+        external
+        pure
+        returns (uint256);
     function parseJsonUintArray(string calldata json, string calldata key)
         external
         pure

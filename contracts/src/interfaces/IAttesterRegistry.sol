@@ -34,7 +34,9 @@ interface IAttesterRegistry {
         address topic;
     }
 
-    event AttesterAdmitted(uint8 indexed index, address indexed signer, address beneficiary, uint96 bond);
+    event AttesterAdmitted(
+        uint8 indexed index, address indexed signer, address beneficiary, uint96 bond
+    );
     event AttesterEvicted(uint8 indexed index);
     /// @notice The attester counts no more, by his own wish or evicted.
     event Unbonding(uint8 indexed index, uint40 freeAt);

@@ -39,9 +39,11 @@ interface INetworkPolicy {
     /// - anchorInterval, anchorSessions and disputeBond over zero;
     /// - an asset's decimals are the ones it reports, at most 8; its c4eRate is over zero, and 10^6
     ///   where it stands for no currency (C4E).
-    function append(uint40 from, PolicyParameters calldata parameters, AssetPolicy[] calldata assets)
-        external
-        returns (uint32 version);
+    function append(
+        uint40 from,
+        PolicyParameters calldata parameters,
+        AssetPolicy[] calldata assets
+    ) external returns (uint32 version);
 
     /// @notice Name the Governor, whose rulings decide disputes and contests. Only the owner, once.
     function setGovernor(address governor_) external;

@@ -46,9 +46,10 @@ contract AttesterRegistryHandler is Deployment {
     }
 
     function deployHub() internal override returns (address) {
-        return proxy(
-            address(new HubDouble()), abi.encodeCall(HubDouble.initialize, (address(timelock)))
-        );
+        return
+            proxy(
+                address(new HubDouble()), abi.encodeCall(HubDouble.initialize, (address(timelock)))
+            );
     }
 
     function contracts() external view returns (AttesterRegistry, C4EToken) {
@@ -99,8 +100,8 @@ contract AttesterRegistryHandler is Deployment {
         Seen storage it = seen[index];
         uint256 frozenUntil = registry.attesterOf(index).frozenUntil;
         uint256 before = c4e.balanceOf(beneficiaryOf(index));
-        bool mayBe = it.leftAt != 0 && it.bond != 0 && clock >= it.leftAt + 21 days
-            && clock >= frozenUntil;
+        bool mayBe =
+            it.leftAt != 0 && it.bond != 0 && clock >= it.leftAt + 21 days && clock >= frozenUntil;
         try registry.withdrawBond(index) {
             assertTrue(mayBe, "paid out too early");
             assertEq(c4e.balanceOf(beneficiaryOf(index)) - before, it.bond);
@@ -271,9 +272,7 @@ contract AttesterRegistryInvariants is Deployment {
             "find no quorum"
         ];
         for (uint256 i = 0; i < all.length; ++i) {
-            assertGt(
-                _handler.did(all[i]), 0, string.concat("never did it ", vm.toString(all[i]))
-            );
+            assertGt(_handler.did(all[i]), 0, string.concat("never did it ", vm.toString(all[i])));
         }
     }
 }

@@ -126,9 +126,7 @@ contract GovernanceHandler is Deployment {
     function trespass(address caller, uint256 choice) external atClock {
         if (caller == address(timelock)) caller = bootstrap;
         bytes[6] memory attempts = [
-            abi.encodeCall(
-                policy.append, (uint40(clock + 1), parameters(), assetPolicies())
-            ),
+            abi.encodeCall(policy.append, (uint40(clock + 1), parameters(), assetPolicies())),
             abi.encodeCall(policy.setGovernor, (caller)),
             abi.encodeCall(policy.setMarket, (caller)),
             abi.encodeCall(
@@ -141,8 +139,7 @@ contract GovernanceHandler is Deployment {
         ];
         for (uint256 i = 0; i < attempts.length; ++i) {
             vm.prank(caller);
-            (bool done,) = (choice % 2 == 0 ? address(policy) : address(emission))
-                .call(attempts[i]);
+            (bool done,) = (choice % 2 == 0 ? address(policy) : address(emission)).call(attempts[i]);
             assertFalse(done, "a stranger did it");
         }
         ++did["trespass"];
@@ -191,9 +188,7 @@ contract GovernanceInvariants is Deployment {
             "trespass"
         ];
         for (uint256 i = 0; i < all.length; ++i) {
-            assertGt(
-                _handler.did(all[i]), 0, string.concat("never did it ", vm.toString(all[i]))
-            );
+            assertGt(_handler.did(all[i]), 0, string.concat("never did it ", vm.toString(all[i])));
         }
     }
 }
