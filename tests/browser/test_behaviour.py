@@ -6,7 +6,9 @@ from collections.abc import Callable
 from playwright.sync_api import expect
 
 from chargera.app.ports import LiveEvent
+from chargera.ledger.abi import interface
 from tests.browser.conftest import Looks, SampleServer
+from tests.browser.sample_chain import BORN, CHAIN_ID, CONTRACTS, EURO, INVESTOR, SETTLED
 
 Look = Callable[..., Looks]
 
@@ -151,3 +153,89 @@ def test_a_receipt_is_checked_from_a_file(looks_at: Look, sample_server: SampleS
     looks.page.get_by_role("button", name="Check").click()
     expect(looks.page.locator(".stop.is-failed").first).to_be_visible()
     assert looks.axe() == []
+
+
+# The chain --------------------------------------------------------------------------------------
+
+WALLET = """
+    window.asked = [];
+    window.ethereum = {
+        request: async ({ method, params }) => {
+            window.asked.push({ method, params });
+            if (method === "eth_requestAccounts") return ["0x" + "7".repeat(40)];
+            if (method === "wallet_switchEthereumChain" && !window.known) {
+                throw Object.assign(new Error("unknown chain"), { code: 4902 });
+            }
+            if (method === "eth_sendTransaction") {
+                if (window.refuses) throw new Error("the person said no");
+                return "0x" + "5".repeat(64);
+            }
+            return null;
+        },
+    };
+"""
+"""A wallet as browsers have them (EIP-1193), which remembers what it was asked."""
+
+
+def test_without_a_wallet_the_page_says_what_to_do(looks_at: Look) -> None:
+    looks = looks_at()
+    looks.go(f"/holder/{INVESTOR}")
+    looks.page.get_by_role("button", name="Claim by wallet").click()
+    expect(looks.page.locator("#wallet-said")).to_contain_text("This browser has no wallet")
+    assert looks.axe() == []
+    assert looks.complaints == []
+
+
+def test_a_wallet_is_asked_for_the_call_that_the_server_wrote(looks_at: Look) -> None:
+    looks = looks_at()
+    looks.page.add_init_script(WALLET)
+    looks.go(f"/holder/{INVESTOR}")
+    button = looks.page.get_by_role("button", name="Claim by wallet")
+    button.focus()
+    looks.page.keyboard.press("Enter")
+    expect(looks.page.locator("#wallet-said")).to_contain_text("0x" + "5" * 64)
+    asked = looks.page.evaluate("() => window.asked")
+    methods = [each["method"] for each in asked]
+    assert methods == [
+        "eth_requestAccounts",
+        "wallet_switchEthereumChain",
+        "wallet_addEthereumChain",
+        "eth_sendTransaction",
+    ]
+    assert asked[2]["params"][0]["chainId"] == hex(CHAIN_ID)
+    assert asked[2]["params"][0]["rpcUrls"] == [f"{looks.base}/rpc"]
+    token_id, shares = int(BORN[0].passport_id, 16), CONTRACTS["ChargerShares"]
+    claim = interface("ChargerShares").function("claim").encode([token_id, EURO, INVESTOR])
+    sent = asked[3]["params"][0]
+    assert sent == {"from": f"0x{'7' * 40}", "to": shares, "data": f"0x{claim.hex()}"}
+    assert looks.axe() == []
+
+
+def test_what_the_wallet_refuses_is_said(looks_at: Look) -> None:
+    looks = looks_at()
+    looks.page.add_init_script(WALLET + "window.known = window.refuses = true;")
+    looks.go(f"/holder/{INVESTOR}")
+    looks.page.get_by_role("button", name="Claim by wallet").click()
+    expect(looks.page.locator("#wallet-said")).to_contain_text("the person said no")
+    expect(looks.page.get_by_role("button", name="Claim by wallet")).to_be_enabled()
+
+
+def test_any_identifier_is_found_from_any_page_by_keyboard(looks_at: Look) -> None:
+    looks = looks_at()
+    looks.page.set_viewport_size({"width": 320, "height": 800})
+    looks.go("/tariffs")
+    looks.page.get_by_role("searchbox", name="Search for an identifier").focus()
+    looks.page.keyboard.type(BORN[0].passport_id)
+    looks.page.keyboard.press("Enter")
+    expect(looks.page.locator("h1")).to_have_text("Amstel-01")
+    looks.page.wait_for_load_state()
+    assert looks.page.url.endswith(f"/passport/{BORN[0].passport_id}")
+    assert looks.overflow_px() <= 0
+
+
+def test_the_address_of_a_leaf_shows_it(looks_at: Look) -> None:
+    looks = looks_at()
+    looks.go(f"/settlement/{SETTLED.digest}#leaf-2")
+    leaf = looks.page.locator("#leaf-2")
+    expect(leaf).to_be_in_viewport()
+    expect(leaf.get_by_text("wallet: from the payer")).to_be_visible()

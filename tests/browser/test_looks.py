@@ -9,6 +9,15 @@ from typing import Literal
 import pytest
 
 from tests.browser.conftest import SHOTS, Looks, SampleServer
+from tests.browser.sample_chain import (
+    BORN,
+    FORMED,
+    HOST,
+    INVESTOR,
+    KILLED,
+    PASSPORTS,
+    SETTLED,
+)
 
 Look = Callable[..., Looks]
 
@@ -22,6 +31,18 @@ PAGES = {
     "log": "/log",
     "entry": "/log/entry/17",
     "verify": "/verify",
+    "passports": "/passports",
+    "passport": f"/passport/{BORN[0].passport_id}",
+    "passport-pending": f"/passport/{PASSPORTS[2].passport_id}",
+    "settlement": "/settlement",
+    "batch-settled": f"/settlement/{SETTLED.digest}",
+    "batch-killed": f"/settlement/{KILLED.digest}",
+    "batch-formed": f"/settlement/{FORMED.digest}",
+    "attesters": "/attesters",
+    "holder": f"/holder/{INVESTOR}",
+    "holder-host": f"/holder/{HOST}",
+    "search": "/search",
+    "search-nothing": "/search?q=0xnothing",
     "missing": "/no/such/page",
     "session-billed": "billed",
     "session-running": "charging",
@@ -32,6 +53,7 @@ VISITOR_PAGES = {
     "visitor-overview": "/",
     "visitor-station": "/s/Erasmus-02",
     "visitor-entry": "/log/entry/3",
+    "visitor-batch": f"/settlement/{SETTLED.digest}",
     "login": "/login",
 }
 EXPECTED_COMPLAINT = "Failed to load resource: the server responded with a status of 404"

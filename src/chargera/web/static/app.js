@@ -80,7 +80,7 @@
   });
   // What the server printed closed is printed open.
   addEventListener("beforeprint", () => {
-    for (const part of document.querySelectorAll(".stop details")) part.open = true;
+    for (const part of document.querySelectorAll(".stop details, details.leaf")) part.open = true;
   });
   document.addEventListener("htmx:after:swap", () => {
     localise(document);
@@ -89,6 +89,13 @@
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
   });
+  // The address of something that is folded away opens it.
+  function unfold() {
+    const part = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (part instanceof HTMLDetailsElement) part.open = true;
+  }
+  addEventListener("hashchange", unfold);
+  unfold();
   localise(document);
   // The sheet shows what only a script can do from here on.
   document.documentElement.dataset.script = "on";
