@@ -525,8 +525,9 @@ class _Case:
             raise self._no(Reason.PASSPORT, "not registered, or retired, when the session ended")
         if on_chain.operator_at(leaf.end) != self._batch.operator_id:
             raise self._no(Reason.PASSPORT, "another operator's when the session ended")
-        if not leaf.start < leaf.end <= self._chain.now:
-            raise self._no(Reason.IMPOSSIBLE, "ends at or before its start, or after now")
+        # Strictly: what happens on chain in this second may still change who operated it then.
+        if not leaf.start < leaf.end < self._chain.now:
+            raise self._no(Reason.IMPOSSIBLE, "ends at or before its start, or not before now")
         if leaf.import_wh > energy_limit_wh(on_chain.facts.rated_w, leaf.end - leaf.start):
             raise self._no(Reason.IMPOSSIBLE, f"{leaf.import_wh} Wh are more than it can give")
 

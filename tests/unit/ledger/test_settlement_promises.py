@@ -10,9 +10,18 @@ from hypothesis import strategies as st
 
 pytest.importorskip("pyrevm")
 
+from chargera.domain.passport import CustodyKind
 from chargera.domain.settlement import Rail, energy_limit_wh  # needs pyrevm
 from chargera.proofs.chain_values import ZERO_ADDRESS, operator_word
-from chargera.proofs.settlement import Batch, Leaf, abi_batch, open_digest
+from chargera.proofs.passport import custody_digest, custody_value, passport_domain
+from chargera.proofs.settlement import (
+    Attestation,
+    Batch,
+    Leaf,
+    abi_attestation,
+    abi_batch,
+    open_digest,
+)
 from tests.reference_model.policy import DAY, version_of
 from tests.reference_model.solidity import (
     BOND,
@@ -394,11 +403,11 @@ class Honest:
         twin.advance(3_700)
         leaf = replace(
             leaf_at(twin, number),
-            start=twin.now - 3_600,
-            end=twin.now,
+            start=twin.now - 3_601,
+            end=twin.now - 1,  # nobody honest signs for this very second
             amount=r.choice((0, 1, 3_000_001)),
             evse=r.choice((1, 2)),
-            policy_version=twin.policy.at(twin.now - 3_600).number,
+            policy_version=twin.policy.at(twin.now - 3_601).number,
         )
         self.truth.append((leaf, token))
 
@@ -455,7 +464,9 @@ class Honest:
         twin = self.twin
         token = r.choice(twin.tokens)
         passport = twin.passports[token]
-        match r.randrange(4):
+        match r.randrange(5):
+            case 3 if not passport.facts.retired_at and r.random() < 0.3:
+                change_operator(twin, token)
             case 0 if not passport.facts.retired_at and r.random() < 0.4:
                 passport.retire(passport.facts.host, twin.now)
                 host = passport.facts.host
@@ -480,6 +491,32 @@ class Honest:
                 pending = [b for b in self.signed if twin.digest(b) in twin.hub.proposals]
                 if pending:
                     twin.settle(r.choice(pending), PEOPLE[1])
+
+
+def change_operator(twin: Twin, token: bytes) -> None:
+    """The charger goes to the other operator; everybody signs that, the honest one too."""
+    passport = twin.passports[token]
+    operator = "DE*ABC" if passport.facts.operator_id == OPERATOR else OPERATOR
+    kind, value = CustodyKind.OPERATOR, custody_value(CustodyKind.OPERATOR, operator)
+    domain = passport_domain(CHAIN_ID, twin.sol.addresses["ChargerPassport"])
+    digest = custody_digest(token, passport.custody, kind, bytes(32), 7, value, domain=domain)
+    host = next(n for n in HOSTS if account(n) == passport.facts.host)
+    active = [i for i, member in enumerate(twin.registry.members) if member.is_active]
+    attestation = Attestation.of({i: sign(ATTESTERS[i], digest) for i in active})
+    if len(active) >= twin.registry.quorum:
+        passport.record(kind, value, twin.now)
+        twin.send(
+            account(PEOPLE[0]),
+            "ChargerPassport",
+            "record",
+            token,
+            kind.number,
+            bytes(32),
+            7,
+            value,
+            abi_attestation(attestation),
+            sign(host, digest),
+        )
 
 
 @given(SEEDS)

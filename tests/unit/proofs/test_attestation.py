@@ -392,11 +392,12 @@ def test_judge__more_energy_than_the_charger_can_give__refused() -> None:
     refused(decide(network, leaf, chain=chain), Reason.IMPOSSIBLE, leaf, "Wh")
 
 
-def test_judge__ends_after_now__refused() -> None:
+def test_judge__has_not_ended_before_now__refused() -> None:
     network = Network()
     leaf = network.add_session(0)
-    chain = network.chain(now=START_S + 3_599)
-    refused(decide(network, leaf, chain=chain), Reason.IMPOSSIBLE, leaf, "after now")
+    chain = network.chain(now=START_S + 3_600)
+    refused(decide(network, leaf, chain=chain), Reason.IMPOSSIBLE, leaf, "not before now")
+    assert decide(network, leaf, chain=network.chain(now=START_S + 3_601)).signed
 
 
 def test_judge__asset_does_not_settle_the_currency__refused() -> None:
