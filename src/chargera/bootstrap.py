@@ -325,6 +325,7 @@ class Server:
         settling = self.settling
         if settling is None:
             return
+        self._stack.push_async_callback(settling.stop)
         if self.settings.settlement.attesters:
             trust = await self.trust_document()
             await self._stack.enter_async_context(settling.attesters(self.http_url, trust))

@@ -79,6 +79,11 @@ QUIET_S = 60.0
 """Real time that whoever closes or advances waits for attesters at most."""
 POLL_S = 0.1
 STOP_S = 3.0
+READING_S = 2.0
+READING_POLLS = 5
+READING_PAUSE_S = 30.0
+"""Between two tries to have a meter show itself."""
+
 RPC_LEAD_S = 10
 """How long deploying may take on another chain."""
 
@@ -184,7 +189,10 @@ class Settling:
             parts.clock,
             parts.anchor_now,
             keys.host,
+            self._ask_reading,
         )
+        self._control: StationControl | None = None
+        self._readings: dict[str, asyncio.Task[None]] = {}
         self.payments = Payments(
             parts.database, terms, contracts, keeper, parts.clock, self.gateway.give
         )
@@ -291,6 +299,7 @@ class Settling:
 
     def services(self, control: StationControl) -> SettlementServices:
         """Return what the API shows and does of settlement."""
+        self._control = control
 
         async def open_session(caller: Caller, wanted: OpenRequest) -> OpenedSession:
             opened = await self.payments.open(caller, wanted)
@@ -319,6 +328,52 @@ class Settling:
             passport_file=self.passport_file,
             wake=self.wake,
         )
+
+    # A meter's first reading ---------------------------------------------------------------------
+
+    def _ask_reading(self, station_id: str, evse: int, id_token: str) -> None:
+        """Have a signing meter show that it is held: a short session under its onboarding."""
+        running = self._readings.get(station_id)
+        control = self._control
+        if control is None or not control.is_connected(station_id):
+            return
+        if running is None or running.done():
+            reading = self._take_reading(control, station_id, evse, id_token)
+            self._readings[station_id] = asyncio.create_task(reading)
+
+    async def _take_reading(
+        self, control: StationControl, station_id: str, evse: int, id_token: str
+    ) -> None:
+        def wanted(name: str, session_id: str | None = None) -> CommandRequest:
+            start = session_id is None
+            return CommandRequest(
+                station_id,
+                name,
+                evse=evse if start else None,
+                id_token=id_token if start else None,
+                session_id=session_id,
+            )
+
+        try:
+            started = await control.command(THIS_SERVER, wanted("remote-start"))
+            for _ in range(READING_POLLS):
+                if started.session_id is not None or not started.accepted:
+                    break
+                await asyncio.sleep(READING_S)
+                started = await control.show(THIS_SERVER, started.command_id)
+            if started.session_id is not None:
+                await asyncio.sleep(READING_S)
+                await control.command(THIS_SERVER, wanted("remote-stop", started.session_id))
+        except ChargEraError as error:
+            _log.warning("no first reading of %s: %s", station_id, error.message)
+        await asyncio.sleep(READING_PAUSE_S)
+
+    async def stop(self) -> None:
+        """Give up what is under way; it is taken up again at the next start."""
+        tasks = list(self._readings.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # What is public -----------------------------------------------------------------------------
 

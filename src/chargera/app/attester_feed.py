@@ -64,6 +64,9 @@ class RegistrationQuestion:
     consent: str
     head: str
     records: Sequence[FeedRecord]
+    reading_head: str | None
+    """Of a station whose meter signs: the newest head, over the reading that names it."""
+    reading: FeedRecord | None
 
 
 class FeedStore(Protocol):
@@ -80,6 +83,9 @@ class FeedStore(Protocol):
 
     async def anchored_head_over(self, log_index: int) -> str:
         """Return the first anchored head over an entry."""
+
+    async def head_over(self, log_index: int) -> str:
+        """Return the first signed head over an entry."""
 
     async def records(self, log_indexes: Sequence[int]) -> Sequence[FeedRecord]:
         """Return these records."""
@@ -159,8 +165,10 @@ async def _registration(work: FeedWork, row: PassportRow, digest: str) -> Regist
     onboarding = row.onboarding_log_index
     assert onboarding is not None, "whoever waits for attesters has been anchored"
     indexes = [await work.feed.station_entry(row.station_id, onboarding), onboarding]
+    reading_head, reading = None, None
     if row.reading_log_index is not None:
-        indexes.append(row.reading_log_index)
+        reading_head = await work.feed.head_over(row.reading_log_index)
+        (reading,) = await work.feed.records([row.reading_log_index])
     return RegistrationQuestion(
         digest=digest,
         station_id=row.station_id,
@@ -171,4 +179,6 @@ async def _registration(work: FeedWork, row: PassportRow, digest: str) -> Regist
         consent=row.consent or "",
         head=await work.feed.anchored_head_over(onboarding),
         records=await work.feed.records(indexes),
+        reading_head=reading_head,
+        reading=reading,
     )

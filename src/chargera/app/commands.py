@@ -138,6 +138,10 @@ class StationControl:
         polls = SESSION_POLLS if name is CommandName.REMOTE_START and accepted else 0
         return await self._with_session(caller, command_id, polls)
 
+    def is_connected(self, station_id: str) -> bool:
+        """Say whether a station can be told anything now."""
+        return self._channel.is_connected(station_id)
+
     async def show(self, caller: Caller, command_id: str) -> CommandView:
         """Return a command as it stands now."""
         caller.require(Action.STATIONS_COMMAND)

@@ -168,6 +168,9 @@ class PassportStore(Protocol):
     async def signatures(self, digest: str) -> Mapping[int, str]:
         """Return the attesters' signatures of a digest by their place in the registry."""
 
+    async def refusals(self, digest: str) -> Sequence[str]:
+        """Return why attesters refuse a digest, once for each who does."""
+
 
 class PassportWork(Protocol):
     """One unit of work."""
@@ -175,6 +178,9 @@ class PassportWork(Protocol):
     @property
     def passports(self) -> PassportStore:
         """Registrations."""
+
+    async def accept(self, id_token: str, now: datetime) -> None:
+        """Let an identifier of this server's own start a session."""
 
     def append(self, entry: NewEntry) -> None:
         """Append an entry to the log."""
@@ -325,8 +331,13 @@ class Registrations:
         clock: Clock,
         anchor_now: Callable[[], Awaitable[int]],
         custodial: HostSigner | None = None,
+        ask_reading: Callable[[str, int, str], None] | None = None,
     ) -> None:
-        """Work for the stations in `database`; `custodial` signs for hosts who left their key."""
+        """Work for the stations in `database`; `custodial` signs for hosts who left their key.
+
+        `ask_reading` is told station, EVSE and identifier while a signed reading is waited for, and
+        returns at once.
+        """
         self._database = database
         self._terms = terms
         self._contracts = contracts
@@ -334,6 +345,7 @@ class Registrations:
         self._clock = clock
         self._anchor_now = anchor_now
         self._custodial = custodial
+        self._ask_reading = ask_reading or (lambda station_id, evse, id_token: None)
         self._domain = passport_domain_of(terms)
         self._steps: Mapping[Step, Callable[[PassportWork, PassportRow], Awaitable[PassportRow]]]
         self._steps = {
@@ -404,6 +416,9 @@ class Registrations:
             nonce=request["nonce"],
             at=now,
         )
+        if row.has_meter_key:
+            nonce = parse_hex(request["nonce"], 32, field="nonce")
+            await work.accept(onboarding_identification(nonce), now)
         work.append(NewEntry(EntryKind.ONBOARDING, row.station_id, None, record, now))
         return replace(row, onboarding_log_index=await work.flush(), step=Step.ANCHOR)
 
@@ -434,13 +449,23 @@ class Registrations:
         found = await work.passports.reading_of(
             row.station_id, row.onboarding_log_index, onboarding_identification(nonce)
         )
-        return row if found is None else replace(row, reading_log_index=found, step=Step.ATTESTERS)
+        if found is None:
+            evse = row.metadata["connectors"][0]["evse"]
+            self._ask_reading(row.station_id, evse, onboarding_identification(nonce))
+            return row
+        return replace(row, reading_log_index=found, step=Step.ATTESTERS)
 
     async def _attesters(self, work: PassportWork, row: PassportRow) -> PassportRow:
         digest = hex_text(registration_digest(row.registration(), self._domain))
         signatures = await work.passports.signatures(digest)
         quorum = await self._contracts.read("AttesterRegistry", "quorum")
-        return row if len(signatures) < quorum else replace(row, step=Step.TRANSACTION)
+        if len(signatures) >= quorum:
+            return replace(row, step=Step.TRANSACTION)
+        refusals = await work.passports.refusals(digest)
+        active, _ = await self._contracts.read("AttesterRegistry", "masks")
+        if active.bit_count() - len(refusals) < quorum:
+            raise Refused(f"attesters refuse: {'; '.join(sorted(set(refusals)))}")
+        return row
 
     async def _transaction(self, work: PassportWork, row: PassportRow) -> PassportRow:
         request = row.registration()

@@ -224,11 +224,17 @@ class Attester:
     def _registration_evidence(self, question: Mapping[str, Any]) -> RegistrationEvidence:
         head = question["head"].encode()
         size = parse_checkpoint(head).size
+        later = question["reading_head"]
+        reading_head = None if later is None else later.encode()
         return RegistrationEvidence(
             head=head,
             anchor=self._anchor(question["topic_id"], question["sequence_number"]),
             consent=parse_hex(question["consent"], field="consent"),
             records=tuple(self._logged(row, size) for row in question["records"]),
+            reading_head=reading_head,
+            reading=None
+            if reading_head is None
+            else self._logged(question["reading"], parse_checkpoint(reading_head).size),
         )
 
     def _passport_domain(self) -> Any:

@@ -50,14 +50,17 @@ class RegistrationEvidence:
     """What an attester holds of one registration.
 
     `head` is the signed note that the onboarding entry stands under, `anchor` the topic message as
-    mirrors showed it, `records` the station's registration, the onboarding entry and, of a station
-    whose meter signs, the reading that names the onboarding; in the order of the log.
+    mirrors showed it, `records` the station's registration and the onboarding entry in the order
+    of the log. Of a station whose meter signs, `reading` names the onboarding; it came later and
+    stands under `reading_head`, which need not be anchored.
     """
 
     head: bytes
     anchor: AnchoredMessage | None
     consent: bytes
     records: tuple[LoggedRecord, ...]
+    reading_head: bytes | None = None
+    reading: LoggedRecord | None = None
 
 
 def judge_registration(evidence: RegistrationEvidence, domain: Domain, trust: Trust) -> bytes:
@@ -86,6 +89,9 @@ def _judge(evidence: RegistrationEvidence, domain: Domain, trust: Trust) -> byte
     if recover(consent_digest(request, domain), evidence.consent) != request.host:
         raise InvalidInput("the consent is not the host's", field="consent")
     if request.meter_key_hash != ZERO_WORD:
+        if evidence.reading is not None and evidence.reading_head is not None:
+            later = open_checkpoint(evidence.reading_head, trust.origin, trust.log_keys)
+            opened.append(open_record(evidence.reading, later))
         _check_reading(opened, station.record["meter_key"], request.nonce)
     return registration_digest(request, domain)
 
@@ -145,15 +151,13 @@ def check_station(station: Mapping[str, Any], onboarding: Mapping[str, Any]) -> 
 
 def _check_reading(opened: Sequence[Opened], meter_key: str, nonce: bytes) -> None:
     """The registered meter has signed a reading for this onboarding."""
-    key, wanted = load_meter_key(meter_key), onboarding_identification(nonce)
+    wanted = onboarding_identification(nonce)
     for one in opened:
         if one.kind is EntryKind.SIGNED_VALUE and shows_meter(
             one.record["ocmf_base64"], meter_key, wanted
         ):
             return
-    raise InvalidInput(
-        f"no reading of the meter {key.canonical_der_hex[:16]}... names {wanted}", field="reading"
-    )
+    raise InvalidInput(f"no reading of the registered meter names {wanted}", field="reading")
 
 
 def shows_meter(ocmf_base64: str, meter_key: str, identification: str) -> bool:

@@ -50,6 +50,13 @@ class PostgresFeed:
             log_index,
         )
 
+    async def head_over(self, log_index: int) -> str:
+        """Return the first signed head over an entry."""
+        return await self._head(
+            "select note from checkpoint where tree_size > %(n)s order by tree_size limit 1",
+            log_index,
+        )
+
     async def _head(self, query: str, number: int) -> str:
         rows = await self._rows(query, {"n": number})
         if not rows:

@@ -90,11 +90,15 @@ class PostgresPassports:
         return AnchoredPlace(**rows[0]) if rows else None
 
     async def reading_of(self, station_id: str, after: int, identification: str) -> int | None:
-        """Return the index of a verified signed value of a station with that identification."""
+        """Return the index of a verified signed value of a station with that identification.
+
+        Only of those that a signed head covers: attesters open it under that.
+        """
         rows = await self._rows(
             "select e.log_index, e.record, s.meter_key_der_hex from log_entry e"
             " join station s using (station_id) where e.station_id = %s and e.kind = %s"
-            " and e.log_index > %s and e.record is not null order by e.log_index",
+            " and e.log_index > %s and e.record is not null"
+            " and e.log_index < (select max(tree_size) from checkpoint) order by e.log_index",
             [station_id, str(EntryKind.SIGNED_VALUE), after],
         )
         for row in rows:
@@ -130,6 +134,13 @@ class PostgresPassports:
             [digest],
         )
         return {row["place"]: row["signature"] for row in rows}
+
+    async def refusals(self, digest: str) -> Sequence[str]:
+        """Return why attesters refuse a digest, once for each who does."""
+        rows = await self._rows(
+            "select reason from attestation where digest = %s and decision = 'refused'", [digest]
+        )
+        return [row["reason"] or "" for row in rows]
 
     async def _rows(self, query: str, values: Sequence[Any]) -> list[DictRow]:
         async with self._connection.cursor(row_factory=dict_row) as cursor:

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from psycopg.pq import TransactionStatus
 
+from chargera.app.admin_ports import NewIdToken
 from chargera.app.billing import BillingCase, BillingResult, SilentSession
 from chargera.app.numbering import Payable
 from chargera.app.ports import (
@@ -22,6 +23,7 @@ from chargera.app.ports import (
     QuotedTariff,
     Wanted,
 )
+from chargera.domain.messages import IdTokenRef
 from chargera.store import channel, channel_writes, entries, lanes, pipeline
 from chargera.store.access import PostgresIdempotency, PostgresLogins
 from chargera.store.billing import BillingStore
@@ -103,6 +105,10 @@ class UnitOfWork:
     async def mark_silent(self, before: datetime, limit: int) -> list[SilentSession]:
         """Put running sessions without a word since that time into review and return them."""
         return await BillingStore(self.connection).mark_silent(before, limit)
+
+    async def accept(self, id_token: str, now: datetime) -> None:
+        """Let an identifier of this server's own start a session."""
+        await self.id_tokens.put([NewIdToken(IdTokenRef(id_token, "Central"))], now)
 
     async def payables(self, session_ids: Sequence[str]) -> Mapping[str, Payable]:
         """Return those of these sessions whose station has a passport in force."""

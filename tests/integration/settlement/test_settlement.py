@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from chargera.domain.messages import ReadingContext, SignedValue
 from chargera.ledger.chain_key import ChainKey
 from chargera.ledger.wallet import signed_escrow
 from chargera.proofs.batch_file import decode_batch_file
 from chargera.settling import Settling
-from tests.integration.settlement.net import Net, open_net
+from chargera.sim.meter import Identification, ReadingKind, SigningMeter
+from tests.integration.settlement.net import CONTEST_S, Net, open_net
 
 
 @pytest.fixture
@@ -105,6 +108,48 @@ async def test_session_before_the_registration__payable_off_chain(net: Net) -> N
         "cdr_no": None,
         "batch": None,
     }
+
+
+async def test_signing_meter__shows_itself_under_the_onboarding_nonce__then_registered(
+    net: Net,
+) -> None:
+    meter = SigningMeter(ec.generate_private_key(ec.SECP256R1()), "M-1")
+    await net.station("CP-9", meter_key=meter.public_key_pem)
+    await net.advance(1)
+    view = await net.call("GET", "/passports/CP-9")
+    assert (view["registration"], view["step"]) == ("pending", "reading")
+    await net.charge("CP-9", signed=signed(net, meter, "SOMEBODY"))
+    assert (await net.call("GET", "/passports/CP-9"))["step"] == "reading"
+    identification = view["onboarding_id_token"]
+    await net.charge("CP-9", id_token=identification, signed=signed(net, meter, identification))
+    await net.advance(15)
+    await net.advance(CONTEST_S + 1)
+    assert (await net.call("GET", "/passports/CP-9"))["registration"] == "registered"
+
+
+async def test_meter_key_in_use__refused_by_the_contract__names_the_passport(net: Net) -> None:
+    meter = SigningMeter(ec.generate_private_key(ec.SECP256R1()), "M-1")
+    for station_id in ("CP-7", "CP-8"):
+        registered = await net.station(station_id, meter_key=meter.public_key_pem)
+        await net.advance(1)
+        identification = (await net.call("GET", f"/passports/{station_id}"))["onboarding_id_token"]
+        await net.charge(
+            station_id, id_token=identification, signed=signed(net, meter, identification)
+        )
+        await net.advance(15)
+        await net.advance(CONTEST_S + 1)
+        if station_id == "CP-7":
+            passport = registered["passport_id"]
+    view = await net.call("GET", "/passports/CP-8")
+    assert view["registration"] == "refused"
+    assert "MeterKeyInUse" in view["refusal"]
+    assert passport in view["refusal"]
+
+
+def signed(net: Net, meter: SigningMeter, identification: str) -> tuple[SignedValue, ...]:
+    """A reading of the meter for somebody."""
+    raw = meter.reading(1_000, net.now, ReadingKind.BEGIN, Identification(identification))
+    return (SignedValue(raw.encode(), ReadingContext.BEGIN, net.now),)
 
 
 async def test_serial_number_in_use__refused_by_the_contract__names_the_passport(
