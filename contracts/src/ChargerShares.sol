@@ -220,7 +220,11 @@ contract ChargerShares is ERC1155, IChargerShares {
         pure
         returns (uint256)
     {
-        return account.owedMillionths + units * (total - account.paidTotal);
+        uint256 since = total - account.paidTotal;
+        // units <= UNITS and total <= MAX_TOTAL: both terms are under 2^128.
+        unchecked {
+            return account.owedMillionths + units * since;
+        }
     }
 
     function _unitsOf(uint256 id, address account) private view returns (uint256) {
