@@ -251,7 +251,13 @@ class Settlement:
             head = await work.settlement.anchored_head()
             if head is None:
                 return []
-            waiting = await work.settlement.waiting(head.tree_size)
+            now_s = int(self._clock.now().timestamp())
+            # Nobody signs for a second that is not over yet: such a bill comes with a later batch.
+            waiting = [
+                cdr
+                for cdr in await work.settlement.waiting(head.tree_size)
+                if _leaf(cdr, 0).end < now_s
+            ]
             for asset in dict.fromkeys(cdr.asset for cdr in waiting):
                 lane = [cdr for cdr in waiting if cdr.asset == asset]
                 while lane and (at_once or self._is_due(lane)):
