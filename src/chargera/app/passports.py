@@ -49,6 +49,9 @@ from chargera.proofs.settlement import Attestation, abi_attestation
 COMMISSION_BPS = 3_000
 """The host's part where nothing else was agreed."""
 
+FIRST_READING_AFTER = timedelta(minutes=1)
+"""Until then whoever registers a signing meter may have it show itself."""
+
 PASSING = frozenset({"TooEarly", "NoQuorum", "NotActive"})
 """Refusals of the contract that time, or other signatures, may cure."""
 
@@ -450,8 +453,9 @@ class Registrations:
             row.station_id, row.onboarding_log_index, onboarding_identification(nonce)
         )
         if found is None:
-            evse = row.metadata["connectors"][0]["evse"]
-            self._ask_reading(row.station_id, evse, onboarding_identification(nonce))
+            if self._clock.now() - row.requested_at >= FIRST_READING_AFTER:
+                evse = row.metadata["connectors"][0]["evse"]
+                self._ask_reading(row.station_id, evse, onboarding_identification(nonce))
             return row
         return replace(row, reading_log_index=found, step=Step.ATTESTERS)
 
