@@ -34,9 +34,9 @@ from chargera.app.clock import NetworkClock, SystemEntropy, wall_clock
 from chargera.app.commands import StationControl
 from chargera.app.feed import LocalFeed
 from chargera.app.log_ports import SignedHead
-from chargera.app.ports import LiveEvent, NewEntry
+from chargera.app.ports import LiveEvent
 from chargera.app.receipts import build_receipt
-from chargera.domain.errors import InvalidInput, Refused
+from chargera.domain.errors import InvalidInput
 from chargera.eventlog.custody import FileHeadMemory, open_key
 from chargera.eventlog.files import DurableFiles, OsDisk
 from chargera.eventlog.reading import LogReader
@@ -53,17 +53,15 @@ from chargera.ocpp.limits import ChannelLimits
 from chargera.ocpp.server import OcppServer
 from chargera.process import HttpServer, Loops, listen, write_private
 from chargera.proofs import records
-from chargera.proofs.entry import EntryKind
 from chargera.proofs.ocpi import encode_json
 from chargera.proofs.trust import Trust, TrustedTopic, parse_trust, trust_document
 from chargera.settings import Settings
 from chargera.settling import ATTESTERS_RUN, Settling, SettlingParts
-from chargera.store import durability, migrate
+from chargera.store import network
 from chargera.store.anchors import PostgresAnchorStore
 from chargera.store.cdr_export import CdrExportStore
 from chargera.store.chain import LEASE_KEY as CHAIN_LEASE_KEY
 from chargera.store.chain import PostgresChainJournal, PostgresSnapshots
-from chargera.store.connection import UNLIMITED, connect
 from chargera.store.jobs import Jobs
 from chargera.store.log import PostgresLease, PostgresLogStore
 from chargera.store.postgres import EmbeddedPostgres
@@ -150,7 +148,8 @@ class Server:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._stack.callback(self.passwords.close)
         url = await self._open_postgres()
-        not_before = await self._prepare_database(url)
+        stood = [await network.prepare(url), _saved_clock(data_dir)]
+        not_before = max((time for time in stood if time is not None), default=None)
         self.clock = NetworkClock(
             wall_clock,
             time.monotonic,
@@ -188,44 +187,13 @@ class Server:
         self._stack.push_async_callback(asyncio.to_thread, embedded.stop)
         return address
 
-    async def _prepare_database(self, url: str) -> datetime | None:
-        """Check durability, migrate, and return where the network's time stood at least."""
-        async with await connect(url, limits=UNLIMITED) as connection:
-            await durability.check(connection)
-            await migrate.apply(connection)
-            cursor = await connection.execute(
-                "select greatest((select max(received_at) from log_entry"
-                " where log_index >= (select size - 1000 from log_head)),"
-                " (select max(signed_at) from checkpoint))"
-            )
-            row = await cursor.fetchone()
-        known = [row[0] if row else None, _saved_clock(self.options.data_dir)]
-        return max((time for time in known if time is not None), default=None)
-
     async def _open_network(self) -> None:
         """Make the network at the first start, or see that it is the one that is configured."""
-        operator_id, origin = self.settings.operator.id, self.settings.log_origin
         async with self.database.work() as work:
-            cursor = await work.connection.execute("select operator_id, log_origin from network")
-            found = await cursor.fetchone()
             now = self.clock.now()
-            if found is None:
-                await work.connection.execute(
-                    "insert into network (operator_id, log_origin, created_at) values (%s, %s, %s)",
-                    [operator_id, origin, now],
-                )
-                record = {
-                    "created_at": records.time_text(now),
-                    "log_origin": origin,
-                    "operator_id": operator_id,
-                }
-                work.append(NewEntry(EntryKind.NETWORK_CREATED, None, None, record, now))
-            elif found != (operator_id, origin):
-                raise Refused(
-                    f"this data belongs to {found[0]} with the log {found[1]}",
-                    field="operator_id",
-                    remedy="start with the settings that it was made with, or another data folder",
-                )
+            await network.make_or_find(
+                work, self.settings.operator.id, self.settings.log_origin, now
+            )
             self.operator_password = await logins.ensure_operator(
                 work, passwords=self.passwords, entropy=self.entropy, now=now
             )
