@@ -99,9 +99,7 @@ def parse_settlement(document: object) -> Settlement:
     return settlement
 
 
-def leaf_of(
-    settlement: Settlement, cdrs: Sequence[tuple[int, Mapping[str, Any], bytes]]
-) -> Leaf:
+def leaf_of(settlement: Settlement, cdrs: Sequence[tuple[int, Mapping[str, Any], bytes]]) -> Leaf:
     """Return the leaf that is one of these CDRs.
 
     `cdrs`: log index, record and public entry of each. Raises InvalidInput unless exactly one

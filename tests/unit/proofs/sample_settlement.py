@@ -294,8 +294,10 @@ class Network:
             i
             for i in self.sessions[index]
             if self.log.entries[i][0].kind in _ALWAYS
-            or (self.log.entries[i][1].get("session_id") == session_id
-            and self.log.entries[i][0].kind in OF_SESSION)
+            or (
+                self.log.entries[i][1].get("session_id") == session_id
+                and self.log.entries[i][0].kind in OF_SESSION
+            )
         ]
         readings = [records.event_from_record(row, field="e") for row in self.rows[index]]
         entries = [self.log.receipt_entry(i, note) for i in kept]
