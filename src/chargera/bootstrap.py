@@ -51,12 +51,12 @@ from chargera.ledger.evm.rpc_backend import RpcChain
 from chargera.ocpp.certificates import RenewableTls, local_authority
 from chargera.ocpp.limits import ChannelLimits
 from chargera.ocpp.server import OcppServer
-from chargera.process import HttpServer, Loops, listen, write_private
+from chargera.process import HttpServer, Loops, listen, saved_clock, write_private
 from chargera.proofs import records
 from chargera.proofs.ocpi import encode_json
 from chargera.proofs.trust import Trust, TrustedTopic, parse_trust, trust_document
 from chargera.settings import Settings
-from chargera.settling import ATTESTERS_RUN, Settling, SettlingParts
+from chargera.settling import Settling, SettlingParts
 from chargera.store import network
 from chargera.store.anchors import PostgresAnchorStore
 from chargera.store.cdr_export import CdrExportStore
@@ -71,7 +71,7 @@ from chargera.store.unit_of_work import Database
 from chargera.web.api import make_api
 from chargera.web.api.context import Services
 from chargera.web.pages import create_pages
-from chargera.web.pages.services import NetworkFacts, PageServices, PageSettlement
+from chargera.web.pages.services import NetworkFacts, PageServices
 from chargera.web.public import PublicServices, TopicViews, public_routes
 from chargera.web.rpc.endpoint import rpc_route
 
@@ -148,7 +148,7 @@ class Server:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._stack.callback(self.passwords.close)
         url = await self._open_postgres()
-        stood = [await network.prepare(url), _saved_clock(data_dir)]
+        stood = [await network.prepare(url), saved_clock(data_dir / CLOCK_FILE)]
         not_before = max((time for time in stood if time is not None), default=None)
         self.clock = NetworkClock(
             wall_clock,
@@ -608,16 +608,8 @@ class Server:
             tlog_proof=self.tlog_proof,
             trust=self.trust,
             secure_cookies=self.settings.http.secure_cookies,
-            settlement=self._page_settlement(),
+            settlement=None if self.settling is None else self.settling.shown(),
         )
-
-    def _page_settlement(self) -> PageSettlement | None:
-        settling = self.settling
-        if settling is None:
-            return None
-        running = ATTESTERS_RUN if self.settings.settlement.attesters else 0
-        own = tuple(key.address_text for key in settling.keys.attesters[:running])
-        return PageSettlement(settling.terms, settling.contracts, own)
 
     def _secret(self, name: str) -> bytes:
         """A key of this installation that never leaves it, made at the first start."""
@@ -706,11 +698,3 @@ def _reporting(reason: Callable[[], str | None]) -> Callable[[], Awaitable[str |
         return reason()
 
     return probe
-
-
-def _saved_clock(data_dir: Path) -> datetime | None:
-    try:
-        document = json.loads((data_dir / CLOCK_FILE).read_text())
-        return records.time_value(document["now"], field="now")
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

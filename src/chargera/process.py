@@ -2,15 +2,18 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import uvicorn
 
 from chargera.domain.errors import Refused
+from chargera.proofs.records import time_value
 
 RESTART_PAUSE_S = 1.0
 
@@ -84,3 +87,12 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     beside.replace(path)
+
+
+def saved_clock(path: Path) -> datetime | None:
+    """Return the time that was saved in a file; None where there is none that can be read."""
+    try:
+        document = json.loads(path.read_text())
+        return time_value(document["now"], field="now")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -69,6 +69,7 @@ from chargera.settings import SettlementSettings
 from chargera.store.sends import PostgresSends
 from chargera.store.unit_of_work import Database, UnitOfWork
 from chargera.web.api.context import SettlementServices
+from chargera.web.pages.services import PageSettlement
 
 ATTESTERS = 4
 ATTESTERS_RUN = 3
@@ -374,6 +375,12 @@ class Settling:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def shown(self) -> PageSettlement:
+        """Return what pages show of it, and which attesters are this server's own."""
+        running = ATTESTERS_RUN if self.parts.settings.attesters else 0
+        own = tuple(key.address_text for key in self.keys.attesters[:running])
+        return PageSettlement(self.terms, self.contracts, own)
 
     # What is public -----------------------------------------------------------------------------
 
