@@ -110,7 +110,7 @@ abstract contract HubEscrows is ISettlementHub, HubState {
     /// @inheritdoc ISettlementHub
     function askRefund(OperatorId operatorId, bytes16 sessionKey) external {
         (bytes32 escrowId, Escrow storage escrow) = _openEscrow(msg.sender, operatorId, sessionKey);
-        (, uint32 askAfter, uint32 payAfter) = _windowsAt(escrow.openedAt);
+        (, uint32 askAfter, uint32 payAfter) = _windowsOf(_versionAt(escrow.openedAt));
         uint40 from = escrow.openedAt + askAfter;
         if (block.timestamp < from) revert TooEarly(from);
         if (escrow.askedAt == 0) escrow.askedAt = uint40(block.timestamp);
@@ -121,7 +121,7 @@ abstract contract HubEscrows is ISettlementHub, HubState {
     function refund(address payer, OperatorId operatorId, bytes16 sessionKey) external {
         (bytes32 escrowId, Escrow storage escrow) = _openEscrow(payer, operatorId, sessionKey);
         if (escrow.askedAt == 0) revert NotAsked(escrowId);
-        (,, uint32 payAfter) = _windowsAt(escrow.openedAt);
+        (,, uint32 payAfter) = _windowsOf(_versionAt(escrow.openedAt));
         uint40 from = escrow.askedAt + payAfter;
         if (block.timestamp < from) revert TooEarly(from);
         address asset = POLICY.assetAt(escrow.assetIndex);

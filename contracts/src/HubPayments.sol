@@ -23,6 +23,7 @@ abstract contract HubPayments is HubState {
         uint256 retiredAt;
         address host;
         uint256 hostSum;
+        uint256 holdersSum;
     }
 
     /// @dev A batch while it is paid. Sums are in minor units of its asset, `burned` in C4E.
@@ -44,7 +45,6 @@ abstract contract HubPayments is HubState {
         uint256 bits;
         // By place in the batch's table of passports.
         Earning[] earnings;
-        uint256[] holders;
         uint256 burned;
         uint256 feesInAsset;
         uint256 reserve;
@@ -62,32 +62,30 @@ abstract contract HubPayments is HubState {
         run.market = POLICY.market();
         run.word = type(uint256).max;
         run.earnings = new Earning[](batch.passports.length);
-        run.holders = new uint256[](batch.passports.length);
     }
 
     /// @dev Takes what a leaf asks for out of escrow or lock and sets its number's bit, or leaves
     /// everything as it is and returns false.
-    function _takeLeaf(Run memory run, Batch calldata batch, Leaf calldata leaf)
-        internal
-        returns (bool)
-    {
+    function _takeLeaf(
+        Run memory run,
+        OperatorId operatorId,
+        Leaf calldata leaf,
+        Earning memory earning
+    ) internal returns (bool) {
         uint256 bit = _holdBit(run, leaf.party.cdrNo());
         if (run.bits & bit != 0) return false;
-        Earning memory earning = _earningOf(run, batch, leaf.meter.passportIndex());
         if (!Challenges.isRegistered(earning.registeredAt, earning.retiredAt, leaf.meter.end())) {
             return false;
         }
         if (leaf.meter.rail() == Rail.Fiat) run.fiatPaid += leaf.money.amount();
-        else if (!_draw(run, batch.operatorId, leaf)) return false;
+        else if (!_draw(run, operatorId, leaf)) return false;
         run.bits |= bit;
         return true;
     }
 
     /// @dev Divides what was taken for a leaf among the sums of the run.
-    function _divide(Run memory run, Batch calldata batch, Leaf calldata leaf) internal {
+    function _divide(Run memory run, Leaf calldata leaf, Earning memory earning) internal {
         _readFees(run, leaf.meter.policyVersion());
-        uint256 place = leaf.meter.passportIndex();
-        Earning memory earning = _earningOf(run, batch, place);
         uint256 amount = leaf.money.amount();
         uint256 fee = Split.shareOf(amount, run.feeBps);
         uint256 ops = Split.shareOf(amount, run.opsBps);
@@ -97,7 +95,7 @@ abstract contract HubPayments is HubState {
         unchecked {
             run.reserve += reserve;
             run.ops += ops;
-            run.holders[place] += holders;
+            earning.holdersSum += holders;
             if (leaf.meter.rail() == Rail.Wallet) host += leaf.money.vat();
             earning.hostSum += host + _takeFee(run, earning.host, fee);
         }
@@ -110,23 +108,25 @@ abstract contract HubPayments is HubState {
         _creditOps(run, batch.proposer, signers);
         uint256 count = run.earnings.length;
         uint256[] memory ids = new uint256[](count);
+        uint256[] memory amounts = new uint256[](count);
         uint256 holdersSum;
         uint256 hostSum;
         for (uint256 i = 0; i < count; ++i) {
+            Earning memory earning = run.earnings[i];
             ids[i] = uint256(batch.passports[i]);
-            holdersSum += run.holders[i];
-            hostSum += run.earnings[i].hostSum;
+            amounts[i] = earning.holdersSum;
+            holdersSum += earning.holdersSum;
+            hostSum += earning.hostSum;
             // Neighbours of one host are credited together.
-            address host = run.earnings[i].host;
-            if (i + 1 < count && run.earnings[i + 1].host == host) continue;
-            _credit(host, run.asset, hostSum);
+            if (i + 1 < count && run.earnings[i + 1].host == earning.host) continue;
+            _credit(earning.host, run.asset, hostSum);
             hostSum = 0;
         }
         emit FeesTaken(run.digest, run.burned, run.feesInAsset);
         if (run.burned != 0) C4E.burn(run.burned);
         if (holdersSum == 0) return;
         IERC20(run.asset).safeTransfer(address(SHARES), holdersSum);
-        SHARES.notify(run.asset, ids, run.holders);
+        SHARES.notify(run.asset, ids, amounts);
     }
 
     function _keepBits(Run memory run) internal {
@@ -182,7 +182,7 @@ abstract contract HubPayments is HubState {
 
     /// @dev Facts of a passport at a place of the table, read once a run.
     function _earningOf(Run memory run, Batch calldata batch, uint256 place)
-        private
+        internal
         view
         returns (Earning memory)
     {

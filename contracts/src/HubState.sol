@@ -141,16 +141,20 @@ abstract contract HubState is ISettlementTypes {
 
     /// @dev What the policy in force now says of an asset; zero where it does not list it.
     function _assetPolicyOf(address asset) internal view returns (AssetPolicy memory) {
-        return POLICY.assetOf(POLICY.versionAt(uint40(block.timestamp)), asset);
+        return POLICY.assetOf(_versionAt(uint40(block.timestamp)), asset);
     }
 
-    /// @dev Of the policy in force at a time that is not in the future: no later one changes it.
-    function _windowsAt(uint40 time)
+    /// @dev In force at a time that is not in the future: no later one changes that.
+    function _versionAt(uint40 time) internal view returns (uint32) {
+        return POLICY.versionAt(time);
+    }
+
+    function _windowsOf(uint32 version)
         internal
         view
         returns (uint32 settlementWindow, uint32 refundAskAfter, uint32 refundPayAfter)
     {
-        return POLICY.windowsOf(POLICY.versionAt(time));
+        return POLICY.windowsOf(version);
     }
 
     /// @dev What stays says that it was opened, and whether its payer asked it back.

@@ -168,7 +168,8 @@ contract SettlementCourt is HubPayments {
         returns (uint64 amount)
     {
         Run memory run = _begin(batch, digest);
-        if (!_takeLeaf(run, batch, leaf)) revert NotPayable(place);
+        Earning memory earning = _earningOf(run, batch, leaf.meter.passportIndex());
+        if (!_takeLeaf(run, batch.operatorId, leaf, earning)) revert NotPayable(place);
         _keepBits(run);
         amount = leaf.money.amount();
         if (leaf.meter.rail() == Rail.Fiat) _unlock(batch, amount, amount);
@@ -217,9 +218,10 @@ contract SettlementCourt is HubPayments {
     {
         Run memory run = _begin(batch, it.digest);
         Leaf calldata leaf = batch.leaves[it.leaf];
-        _divide(run, batch, leaf);
+        Earning memory earning = _earningOf(run, batch, leaf.meter.passportIndex());
+        _divide(run, leaf, earning);
         _payOut(run, batch, signers);
-        return run.earnings[leaf.meter.passportIndex()].host;
+        return earning.host;
     }
 
     function _giveBack(Batch calldata batch, Dispute memory it) private {

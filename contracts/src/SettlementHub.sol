@@ -55,13 +55,14 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
         }
         digest = _digestOf(batch);
         if (_batches[digest].state != State.None) revert BatchKnown(digest);
-        uint256 walletTotal = _checkBatch(batch);
+        uint32 version = _versionAt(uint40(block.timestamp));
+        uint256 walletTotal = _checkBatch(batch, version);
         _checkRate(batch);
         uint256 signers = REGISTRY.checkQuorum(digest, attestation);
         _expose(attestation.signers, Split.exposureOf(walletTotal, batch.c4eRate, signers));
         _lock(batch, digest, gatewaySignature);
 
-        (uint32 window,,) = _windowsAt(uint40(block.timestamp));
+        (uint32 window,,) = _windowsOf(version);
         uint40 windowEndsAt = uint40(block.timestamp) + window;
         _batches[digest] = BatchState({
             proposedAt: uint40(block.timestamp),
@@ -86,6 +87,7 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
 
         Run memory run = _begin(batch, digest);
         Leaf[] calldata leaves = batch.leaves;
+        OperatorId operatorId = batch.operatorId;
         uint256 walletTotal;
         uint128 fiatAside;
         for (uint256 i = 0; i < leaves.length; ++i) {
@@ -93,8 +95,10 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
             bool isAside = _has(state.disputed, i);
             if (leaf.meter.rail() == Rail.Wallet) walletTotal += _walletAmountOf(leaf);
             else if (isAside) fiatAside += leaf.money.amount();
-            if (isAside || !_takeLeaf(run, batch, leaf)) continue;
-            _divide(run, batch, leaf);
+            if (isAside) continue;
+            Earning memory earning = _earningOf(run, batch, leaf.meter.passportIndex());
+            if (!_takeLeaf(run, operatorId, leaf, earning)) continue;
+            _divide(run, leaf, earning);
             paid |= uint48(1 << i);
         }
         _unexpose(batch, walletTotal, state.signers);
@@ -196,37 +200,47 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
         return (lane.rate, least, most);
     }
 
-    /// @dev Form and sums; whatever a leaf says in its place, `settle` must be able to pay the
-    /// others. Returns what the wallets are asked for.
-    function _checkBatch(Batch calldata batch) private view returns (uint256 walletTotal) {
+    /// @dev Form and sums, and policy versions up to the `latest` in force: whatever a leaf says
+    /// beside, `settle` must be able to pay the others. Returns what wallets are asked for.
+    function _checkBatch(Batch calldata batch, uint256 latest)
+        private
+        view
+        returns (uint256 walletTotal)
+    {
         _assetIndexOf(batch.asset);
         _refuseIf(batch.health.length > MAX_LEAVES, "health");
         _refuseIf(batch.proposer == address(0), "proposer");
         bytes32[] calldata passports = batch.passports;
         uint256 places = passports.length;
         _refuseIf(places > MAX_LEAVES, "passports");
-        for (uint256 i = 1; i < places; ++i) {
-            if (passports[i - 1] >= passports[i]) revert BadBatch("passports");
+        bytes32 last;
+        for (uint256 i = 0; i < places; ++i) {
+            bytes32 passport = passports[i];
+            if (passport <= last) revert BadBatch("passports");
+            last = passport;
         }
         Leaf[] calldata leaves = batch.leaves;
         uint256 count = leaves.length;
         _refuseIf(count == 0 || count > MAX_LEAVES, "leaves");
-        uint256 latest = POLICY.latest();
         uint256 fiatTotal;
         bool hasFiat;
         for (uint256 i = 0; i < count; ++i) {
             Leaf calldata leaf = leaves[i];
             LeafMeter meter = leaf.meter;
-            _refuseLeafIf(!meter.isWellFormed(), i, "meter");
-            _refuseLeafIf(meter.passportIndex() >= places, i, "passport");
             uint256 version = meter.policyVersion();
-            _refuseLeafIf(version == 0 || version > latest, i, "policyVersion");
-            if (meter.rail() == Rail.Fiat) {
-                hasFiat = true;
-                fiatTotal += leaf.money.amount();
-            } else {
-                _refuseLeafIf(leaf.party.payer() == address(0), i, "payer");
-                walletTotal += _walletAmountOf(leaf);
+            if (
+                !meter.isWellFormed() || meter.passportIndex() >= places || version == 0
+                    || version > latest
+            ) revert BadLeaf(i, "meter");
+            // No sum of 48 numbers of 65 bits overflows.
+            unchecked {
+                if (meter.rail() == Rail.Fiat) {
+                    hasFiat = true;
+                    fiatTotal += leaf.money.amount();
+                } else {
+                    if (leaf.party.payer() == address(0)) revert BadLeaf(i, "payer");
+                    walletTotal += _walletAmountOf(leaf);
+                }
             }
         }
         _refuseIf(fiatTotal != batch.fiatTotal, "fiatTotal");
@@ -235,10 +249,6 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
 
     function _refuseIf(bool isWrong, bytes32 what) private pure {
         if (isWrong) revert BadBatch(what);
-    }
-
-    function _refuseLeafIf(bool isWrong, uint256 leaf, bytes32 what) private pure {
-        if (isWrong) revert BadLeaf(leaf, what);
     }
 
     function _checkRate(Batch calldata batch) private view {
