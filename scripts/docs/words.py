@@ -5,12 +5,12 @@ Each table has exactly the facts of the code: `facts` refuses to write a page ot
 
 from typing import Any
 
-from chargera import bootstrap
 from chargera.app import billing
 from chargera.domain.transaction import Anomaly
 from chargera.ocpp import entrance
 from chargera.proofs import records
 from chargera.proofs.entry import EntryKind
+from chargera.store import network
 
 PREVENTS = {
     "database.url": "Records that are lost with this machine. PostgreSQL 14 or newer; give an"
@@ -22,6 +22,7 @@ PREVENTS = {
     " log can rewrite what is under it.",
     "ledger.anchor_sessions": "Many sessions in that window on a busy day.",
     "chain.engine": "A machine that has no wheel of pyrevm; both engines give equal receipts.",
+    "chain.rpc": "An operator who is the only witness of the payouts: another chain has others.",
     "chain.snapshot_interval": "Starts that replay the whole journal.",
     "settlement.enabled": "Passports, batches and payouts: without it bills end at the receipt.",
     "settlement.attesters": "A network where nobody attests yet. Switch it off where others do.",
@@ -120,7 +121,7 @@ NOT_WRITTEN = "Reserved; nothing writes it yet."
 KINDS: dict[EntryKind, tuple[str, tuple[Any, ...]]] = {
     EntryKind.NETWORK_CREATED: (
         "The first entry.",
-        (bootstrap.Server._open_network,),  # noqa: SLF001
+        (network.make_or_find,),
     ),
     EntryKind.STATION_REGISTERED: ("A station was registered.", (records.station_record,)),
     EntryKind.STATION_CHANGED: (
