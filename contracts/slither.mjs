@@ -21,7 +21,7 @@ const faults = [
   ...[...explained].filter((name) => !found.has(name)).map((name) => `explained, not found: ${name}`),
 ].sort();
 for (const fault of faults) console.error(fault);
-console.log(`${found.size} findings, ${found.size - faults.length} explained`);
+console.log(`${found.size} findings, ${explained.size} explained`);
 process.exitCode = faults.length ? 1 : 0;
 
 function findings() {
