@@ -92,7 +92,8 @@ def test_requirements__are_of_the_declared_dependencies() -> None:
 
 def test_vectors__each_has_its_source_and_licence() -> None:
     readme = (VECTORS / "README.md").read_text()
-    files = {path.name for path in VECTORS.iterdir()} - {"README.md"}
+    found = [path for path in VECTORS.rglob("*") if path.is_file()]
+    files = {path.relative_to(VECTORS).as_posix() for path in found} - {"README.md"}
     assert files
     assert {name for name in files if f"`{name}`" not in readme} == set()
     rows = [line for line in readme.splitlines() if line.startswith("| `")]
