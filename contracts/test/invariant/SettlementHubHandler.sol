@@ -95,7 +95,7 @@ contract SettlementHubHandler is SettlementHubFixture {
     // Time and money ----------------------------------------------------------------------------
 
     function wait(uint256 duration) external atClock {
-        clock += duration % 2 == 0 ? bound(duration, 1 hours, 4 days) : duration % 8 hours;
+        clock += duration % 2 == 0 ? bound(duration, 1 hours, 9 days) : duration % 8 hours;
         ++did["wait"];
     }
 
