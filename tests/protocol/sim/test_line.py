@@ -84,7 +84,10 @@ async def billed(client: httpx2.AsyncClient, count: int) -> list[dict[str, Any]]
 async def test_every_session_is_billed(tmp_path: Path, manual_clock: bool) -> None:
     options = ServeOptions(tmp_path, 0, 0, manual_clock=manual_clock)
     kinds = [(version, signs) for version in OcppVersion for signs in (False, True)]
-    async with running(options, settings.load(tmp_path, OFF_CHAIN)) as server, api(server) as client:
+    async with (
+        running(options, settings.load(tmp_path, OFF_CHAIN)) as server,
+        api(server) as client,
+    ):
         await told(client, "POST", "/id-tokens", {"id_token": ID_TOKEN, "type": "ISO14443"})
         await told(client, "POST", "/tariffs", TARIFF)
         plays = []

@@ -69,15 +69,16 @@ def replay(seeds: range, steps: int) -> Counter[str]:
 
 
 @pytest.mark.timeout(300)
-def test_histories__six_thousand_operations_of_every_kind__equal() -> None:
-    count = replay(range(60), steps=100)
+def test_histories__nine_thousand_operations_of_every_kind__equal() -> None:
+    count = replay(range(90), steps=100)
     missing = [name for name in MUST_HAPPEN if not count[f"{name}: done"]]
     assert not missing, f"never done: {missing}"
 
 
 @pytest.mark.timeout(300)
-def test_histories__six_thousand_more_that_hypothesis_chooses__equal() -> None:
-    assert explore(histories=70, steps=100) >= 6_000
+def test_histories__a_thousand_more_that_hypothesis_chooses__equal() -> None:
+    # It looks for the odd; choosing costs it more than playing, and under coverage most of all.
+    assert explore(histories=16, steps=100) >= 1_000
 
 
 @pytest.mark.long
