@@ -69,16 +69,17 @@ def replay(seeds: range, steps: int) -> Counter[str]:
 
 
 @pytest.mark.timeout(300)
-def test_histories__nine_thousand_operations_of_every_kind__equal() -> None:
-    count = replay(range(90), steps=100)
+def test_histories__eleven_thousand_operations_of_every_kind__equal() -> None:
+    count = replay(range(110), steps=100)
     missing = [name for name in MUST_HAPPEN if not count[f"{name}: done"]]
     assert not missing, f"never done: {missing}"
 
 
 @pytest.mark.timeout(300)
-def test_histories__a_thousand_more_that_hypothesis_chooses__equal() -> None:
-    # It looks for the odd; choosing costs it more than playing, and under coverage most of all.
-    assert explore(histories=16, steps=100) >= 1_000
+def test_histories__some_more_that_hypothesis_chooses__equal() -> None:
+    # It looks for the odd. Choosing costs it far more than playing, under coverage most of all: the
+    # tens of thousands are in the long test.
+    assert explore(histories=3, steps=40) >= 40
 
 
 @pytest.mark.long
