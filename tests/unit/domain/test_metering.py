@@ -230,6 +230,13 @@ def test_assemble__longer_than_a_year__implausible() -> None:
     assert Anomaly.IMPLAUSIBLE in metering.anomalies
 
 
+def test_assemble__longer_than_a_year_and_out_of_order__implausible_all_the_same() -> None:
+    year = 367 * 24 * 60
+    metering = of_1_6(row(0, E, year, 900), row(1, U, 5, 100), row(2, S, 0, 0))
+    assert metering.session is None
+    assert Anomaly.IMPLAUSIBLE in metering.anomalies
+
+
 def test_assemble__states__charging_first_then_as_told_until_the_end() -> None:
     idle, charging = ChargingState.IDLE, ChargingState.CHARGING
     metering = of_1_6(
