@@ -58,6 +58,7 @@ lock:  ## pin what pyproject.toml allows today, with hashes
 		--custom-compile-command "make lock" --group slither -o requirements/slither.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command "make lock" --group halmos -o requirements/halmos.txt
+	$(COMPILE) --extra hedera -o requirements/hedera.txt
 	$(COMPILE) --group test -o requirements/test.txt
 	$(COMPILE) --group test --group tools -o requirements/tools.txt
 
