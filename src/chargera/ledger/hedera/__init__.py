@@ -1,0 +1,1 @@
+"""Hedera behind the ports that the embedded ledger serves: topic, chain, mirrors, costs."""
