@@ -5,6 +5,7 @@ A batch is `formed` here, `signed` once a quorum of attesters has answered for e
 `dropped`: the bill that an attester named stays out, the others wait for the next batch.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ from chargera.proofs.checkpoint import parse_checkpoint
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.secp256k1 import SIGNATURE_BYTES, recover
 from chargera.proofs.settlement import Attestation, Batch, Leaf, batch_digest, leaf_of_cdr
+
+_log = logging.getLogger(__name__)
 
 VALID_FOR = timedelta(days=7)
 """How long a batch may be proposed after it was formed."""
@@ -274,6 +277,8 @@ class Settlement:
                     await work.settlement.add_batch(row, [cdr.cdr_no for cdr in chosen])
                     formed.append(row.digest)
             await work.commit()
+        for digest in formed:
+            _log.info("%s batch %s", BatchStage.FORMED, digest)
         return formed
 
     def _is_due(self, lane: Sequence[WaitingCdr]) -> bool:
@@ -387,23 +392,27 @@ class Settlement:
             signed = sum(each.decision == "signed" for each in answers)
             refused = [each for each in answers if each.decision == "refused"]
             if signed >= quorum:
-                await work.settlement.update_batch(replace(row, state=BatchStage.SIGNED))
+                state = BatchStage.SIGNED
             elif attesters - len(refused) < quorum:
-                await self._drop(work, row, refused)
+                state = BatchStage.DROPPED
+                await self._release(work, row, refused)
             else:
                 return False
+            await work.settlement.update_batch(replace(row, state=state))
             await work.commit()
+        _log.info("%s batch %s", state, digest)
         return True
 
-    async def _drop(self, work: SettlementWork, row: BatchRow, refused: Sequence[Answer]) -> None:
-        """Give a batch up: what was named stays out, the rest waits for another one."""
+    async def _release(
+        self, work: SettlementWork, row: BatchRow, refused: Sequence[Answer]
+    ) -> None:
+        """Give a batch's bills up: what was named stays out, the rest waits for another one."""
         named = {each.record for each in refused}
         leaves = row.batch.leaves
         out = [leaf.cdr_no for leaf in leaves if leaf.log_index in named]
         rest = [leaf.cdr_no for leaf in leaves if leaf.log_index not in named]
         await work.settlement.mark(row, out, LaneState.SKIPPED)
         await work.settlement.mark(row, rest, LaneState.WAITING)
-        await work.settlement.update_batch(replace(row, state=BatchStage.DROPPED))
 
     async def attestation(self, digest: str) -> Attestation:
         """Return the signatures over a batch as its hub takes them."""
@@ -428,6 +437,8 @@ class Settlement:
                 await self._note_state(work, row)
             await work.settlement.update_batch(row)
             await work.commit()
+        if "state" in changes:
+            _log.info("%s batch %s", row.state, digest)
         return row
 
     async def _note_state(self, work: SettlementWork, row: BatchRow) -> None:

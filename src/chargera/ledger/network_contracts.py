@@ -159,6 +159,7 @@ class StoredSender:
             )
             stored = StoredSend(purpose, self.address, nonce, raw, hex_text(keccak256(raw)))
             await self._store.add(stored, self._clock.now())
+            _log.info("stored %s", purpose)
             await self._deliver(stored, contract)
             return stored.transaction_hash
 
@@ -170,6 +171,7 @@ class StoredSender:
             if await chain.receipt(transaction_hash) is None:
                 await chain.send_raw(stored.raw)
             await _outcome(chain, transaction_hash, contract)
+            _log.info("executed %s", stored.purpose)
         except (BadTransaction, ContractRefused) as error:
             _log.warning("%s failed: %s", stored.purpose, error.message)
             await self._store.failed(stored.purpose)

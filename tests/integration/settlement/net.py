@@ -87,7 +87,9 @@ class Net:
         folder = self.server.options.data_dir
         while True:
             for number in numbers:
-                lines = await asyncio.to_thread(_turn, self.server.http_url, trust, folder, number)
+                lines = await asyncio.to_thread(
+                    attester_turn, self.server.http_url, trust, folder, number
+                )
                 self.decisions += lines
                 if lines and self.server.settling is not None:
                     self.server.settling.wake()
@@ -214,7 +216,9 @@ class Net:
             await work.commit()
 
 
-def _turn(http_url: str, trust: dict[str, Any], folder: Path, number: int) -> list[dict[str, Any]]:
+def attester_turn(
+    http_url: str, trust: dict[str, Any], folder: Path, number: int
+) -> list[dict[str, Any]]:
     """One turn of an attester, who keeps nothing between two but key and memory."""
 
     async def turn() -> list[dict[str, Any]]:
