@@ -23,6 +23,8 @@ from chargera.app import logins
 from chargera.app.chain_ports import Chain
 from chargera.app.clock import NetworkClock
 from chargera.app.commands import CommandRequest, StationControl
+from chargera.app.custody import CustodyRecords, CustodyStep
+from chargera.app.custody_requests import require_earning
 from chargera.app.keeper import Keeper
 from chargera.app.passport_files import build_passport_file
 from chargera.app.passports import PassportRow, Registrations
@@ -192,6 +194,17 @@ class Settling:
             keys.host,
             self._ask_reading,
         )
+        self.custody = CustodyRecords(
+            parts.database,
+            terms,
+            contracts,
+            keeper,
+            parts.clock,
+            parts.anchor_now,
+            keys.host,
+            account(keys.host),
+            self._ask_reading,
+        )
         self._control: StationControl | None = None
         self._readings: dict[str, asyncio.Task[None]] = {}
         self.payments = Payments(
@@ -243,6 +256,7 @@ class Settling:
 
     async def _once(self) -> bool:
         moved = await self.registrations.advance()
+        moved = await self.custody.advance() or moved
         if await self.settlement.waits_for_anchor():
             await self.parts.anchor_now()
         moved = bool(await self.settlement.form()) or moved
@@ -275,6 +289,8 @@ class Settling:
         async with self.parts.database.work() as work:
             if await work.settlement.batches([BatchStage.FORMED], 1):
                 return True
+            if any(row.step is CustodyStep.ATTESTERS for row in await work.custody.open()):
+                return True
             return any(row.step == "attesters" for row in await work.passports.open())
 
     async def close(self) -> list[BatchView]:
@@ -303,6 +319,8 @@ class Settling:
         self._control = control
 
         async def open_session(caller: Caller, wanted: OpenRequest) -> OpenedSession:
+            async with self.parts.database.work() as work:
+                await require_earning(work, self.contracts, self.terms, wanted.station_id)
             opened = await self.payments.open(caller, wanted)
             command = CommandRequest(
                 station_id=wanted.station_id,
@@ -328,6 +346,7 @@ class Settling:
             open_session=open_session,
             passport_file=self.passport_file,
             wake=self.wake,
+            custodial=self.keys.host.address_text,
         )
 
     # A meter's first reading ---------------------------------------------------------------------

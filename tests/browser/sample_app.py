@@ -49,6 +49,7 @@ from chargera.proofs.trust import Trust
 from chargera.web.live import Pace
 from chargera.web.pages import NetworkFacts, Pages, PageServices, PageSettlement, create_pages
 from tests.browser.sample_chain import (
+    SampleCustody,
     SamplePassports,
     SampleSettlement,
     sample_settlement,
@@ -358,6 +359,7 @@ class SampleWork:
         self.sessions = SampleSessions(store)
         self.log = SampleLogReads(store)
         self.passports = SamplePassports()
+        self.custody = SampleCustody()
         self.settlement = SampleSettlement(store.network)
 
     def append(self, entry: Any) -> None:

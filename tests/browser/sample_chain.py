@@ -11,18 +11,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chargera.app.chain_pages import OWNED, PASSPORT, POLICY, PROPOSER_ROLE, REGISTRY
+from chargera.app.custody import CustodyRow, CustodyStep
 from chargera.app.keeper import HUB, SHARES
 from chargera.app.passports import PassportRow, Step
 from chargera.app.settlement import Answer, BatchRow, BatchStage
 from chargera.app.settlement_ports import NetworkTerms
 from chargera.app.settlement_views import LaneRow
+from chargera.domain.passport import CustodyKind
 from chargera.domain.passport import Protocol as Spoken
 from chargera.domain.policy import AssetPolicy, PolicyParameters, PolicyVersion
 from chargera.domain.settlement import UNITS, Ceilings, Fees, Rail, split
 from chargera.ledger.abi import Struct
 from chargera.proofs.batch_file import batch_document
 from chargera.proofs.chain_values import ZERO_ADDRESS, address_text, hex_text, topic_address
-from chargera.proofs.passport import metadata_document, metadata_of
+from chargera.proofs.passport import custody_value, metadata_document, metadata_of
+from chargera.proofs.records import custody_record
 from chargera.proofs.settlement import Batch, Leaf
 from chargera.web.pages import PageSettlement
 from tests.browser.sample_network import NOW, OPERATOR_ID, TOPIC, SampleNetwork, charging_station
@@ -117,6 +120,52 @@ PASSPORTS = (
     passport("Harbour-02", Step.REFUSED, refusal="its serial number has a passport already"),
 )
 BORN = PASSPORTS[:2]
+
+
+def custody(
+    number: int, kind: CustodyKind, value: bytes, note: str, step: CustodyStep
+) -> CustodyRow:
+    """A custody record of the first sample passport."""
+    row = BORN[0]
+    at = NOW - timedelta(days=3 - number)
+    is_recorded = step is CustodyStep.RECORDED
+    return CustodyRow(
+        custody_no=number,
+        passport_id=row.passport_id,
+        station_id=row.station_id,
+        kind=kind,
+        number=number,
+        value=hex_text(value),
+        record=custody_record(
+            station_id=row.station_id,
+            passport_id=row.passport_id,
+            number=number,
+            kind=kind,
+            value=hex_text(value),
+            note=note,
+            by="operator",
+            at=at,
+        ),
+        log_index=5 + number,
+        host=HOST,
+        step=step,
+        requested_at=at,
+        topic_id=TOPIC.topic_id if is_recorded else None,
+        sequence_number=8 + number if is_recorded else None,
+        transaction_hash=word(f"custody {number}") if is_recorded else None,
+        recorded_at=at if is_recorded else None,
+        refusal="attesters refuse: no reading of the new meter" if step is REFUSED else None,
+    )
+
+
+REFUSED = CustodyStep.REFUSED
+PLACE = custody_value(CustodyKind.LOCATION, (523_702_000, 48_952_000))
+CUSTODY = (
+    custody(0, CustodyKind.METER, hashlib.sha256(b"key").digest(), "a new meter", REFUSED),
+    custody(0, CustodyKind.METER, hashlib.sha256(b"key").digest(), "", CustodyStep.RECORDED),
+    custody(1, CustodyKind.REPAIR, bytes(32), "a new cable", CustodyStep.RECORDED),
+    custody(2, CustodyKind.LOCATION, PLACE, "to the other bank", CustodyStep.HOST),
+)
 
 
 def leaf(number: int, net: int, rail: Rail = Rail.FIAT, place: int = 0) -> Leaf:
@@ -337,6 +386,7 @@ class SampleEvent:
     topics: tuple[bytes, ...]
     members: Struct
     transaction_hash: str
+    block_time: int
 
 
 def _event(name: str, indexed: Sequence[str | int], sent: str = "", **members: Any) -> SampleEvent:
@@ -348,14 +398,15 @@ def _event(name: str, indexed: Sequence[str | int], sent: str = "", **members: A
         )
         for value in indexed
     )
-    return SampleEvent(name, topics, Struct(members), sent or word(name))
+    at = int((NOW - timedelta(days=9)).timestamp())
+    return SampleEvent(name, topics, Struct(members), sent or word(name), at)
 
 
 def _events() -> list[SampleEvent]:
     zero, found = address_text(ZERO_ADDRESS), []
     for row in BORN:
         token_id = int(row.passport_id, 16)
-        found.append(_event("Transfer", [zero, HOST, token_id], tokenId=token_id))
+        found.append(_event("Transfer", [zero, HOST, token_id], tokenId=token_id, to=HOST))
         total = notified(row, EURO)
         found.append(
             _event(
@@ -427,6 +478,13 @@ class SamplePassports:
 
     async def spoken(self, station_id: str) -> tuple[Sequence[Spoken], Sequence[Spoken]]:
         return ([Spoken.OCPP_2_0_1], [Spoken.OCPP_1_6] if station_id == "Erasmus-01" else [])
+
+
+class SampleCustody:
+    """Custody records."""
+
+    async def of_station(self, station_id: str) -> Sequence[CustodyRow]:
+        return CUSTODY if station_id == BORN[0].station_id else []
 
 
 class SampleSettlement:

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from chargera.app.custody import CustodyRow, CustodyStep
 from chargera.app.passports import PassportRow, Step, passport_domain_of
 from chargera.app.permissions import Action, Caller
 from chargera.app.settlement import BatchRow, BatchStage
@@ -69,6 +70,21 @@ class RegistrationQuestion:
     reading: FeedRecord | None
 
 
+@dataclass(frozen=True, slots=True)
+class CustodyQuestion:
+    """A custody record that waits for signatures; `records` are all that it rests on."""
+
+    digest: str
+    station_id: str
+    passport_id: str
+    topic_id: str
+    sequence_number: int
+    log_index: int
+    host_signature: str
+    head: str
+    records: Sequence[FeedRecord]
+
+
 class FeedStore(Protocol):
     """What the database gives out to attesters."""
 
@@ -107,6 +123,10 @@ class FeedWork(Protocol):
     @property
     def passports(self) -> Any:
         """Registrations."""
+
+    @property
+    def custody(self) -> Any:
+        """Custody records."""
 
 
 class FeedDatabase(Protocol):
@@ -181,4 +201,36 @@ async def _registration(work: FeedWork, row: PassportRow, digest: str) -> Regist
         records=await work.feed.records(indexes),
         reading_head=reading_head,
         reading=reading,
+    )
+
+
+async def custody_questions(
+    work: FeedWork, caller: Caller, terms: NetworkTerms, attester: str | None
+) -> list[CustodyQuestion]:
+    """Return the custody records that wait for this attester."""
+    caller.require(Action.FEED)
+    domain = passport_domain_of(terms)
+    questions = []
+    rows: Sequence[CustodyRow] = await work.custody.open()
+    for row in rows:
+        if row.step is not CustodyStep.ATTESTERS:
+            continue
+        digest = hex_text(row.digest(domain))
+        if attester is None or not await work.feed.has_answered(digest, attester):
+            questions.append(await _custody(work, row, digest))
+    return questions
+
+
+async def _custody(work: FeedWork, row: CustodyRow, digest: str) -> CustodyQuestion:
+    indexes = (row.station_log_index, row.log_index, row.reading_log_index)
+    return CustodyQuestion(
+        digest=digest,
+        station_id=row.station_id,
+        passport_id=row.passport_id,
+        topic_id=row.topic_id or "",
+        sequence_number=row.sequence_number or 0,
+        log_index=row.log_index,
+        host_signature=row.host_signature or "",
+        head=await work.feed.anchored_head_over(row.last_log_index),
+        records=await work.feed.records([index for index in indexes if index is not None]),
     )

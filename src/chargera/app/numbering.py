@@ -38,6 +38,7 @@ class Payable:
     passport_id: str
     registered_at: datetime
     retired_at: datetime | None
+    """The last second in which it earns here: retired then, or another operator's from then on."""
     escrow: Escrow | None
 
 

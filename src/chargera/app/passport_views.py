@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from chargera.app.passports import WAITS_FOR, PassportRow, Step, passport_domain_of
+from chargera.app.custody_views import custody_rows, owners
 from chargera.app.settlement_ports import Contracts, NetworkTerms
 from chargera.domain.errors import NotFound
 from chargera.domain.passport import Protocol as Spoken
@@ -166,16 +167,22 @@ async def find(work: PassportViewWork, name: str) -> PassportRow:
 
 
 async def show(
-    work: PassportViewWork, terms: NetworkTerms, contracts: Contracts, name: str
+    work: PassportViewWork,
+    terms: NetworkTerms,
+    contracts: Contracts,
+    name: str,
+    custodial: str | None = None,
 ) -> dict[str, Any]:
-    """Return a passport with what the chain says of it now."""
+    """Return a passport with its custody, and with what the chain says of it now."""
     row = await find(work, name)
     observed, tested = await work.passports.spoken(row.station_id)
     view = view_of(row, terms, observed, tested)
     chain = None
     if row.step is Step.REGISTERED:
         chain = await on_chain(contracts, row.passport_id)
-    return {name: getattr(view, name) for name in view.__dataclass_fields__} | {"chain": chain}
+    members = {name: getattr(view, name) for name in view.__dataclass_fields__}
+    custody = await custody_rows(work, terms, row.station_id, custodial)
+    return members | {"chain": chain, "custody": custody}
 
 
 async def on_chain(contracts: Contracts, passport_id: str) -> dict[str, Any]:
@@ -194,4 +201,5 @@ def _texts(struct: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: hex_text(value) if isinstance(value, bytes) else value
         for name, value in struct.items()
+        "owners": await owners(contracts, passport_id),
     }

@@ -110,6 +110,8 @@ class PassportRow:
     retired_at: datetime | None
     refusal: str | None
     requested_at: datetime
+    left_at: datetime | None = None
+    """The last second in which it was this operator's."""
 
     @property
     def has_meter_key(self) -> bool:

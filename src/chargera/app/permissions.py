@@ -50,6 +50,8 @@ class Action(StrEnum):
     SETTINGS_READ = "settings:read"
     SETTLEMENT_WRITE = "settlement:write"
     PASSPORTS_WRITE = "passports:write"
+    PASSPORTS_SIGN = "passports:sign"
+    """Hand in what a charger's host has signed."""
     PAYMENTS_OPEN = "payments:open"
     FEED = "feed"
     """Read what attesters are asked, and answer. No login has it but by a key of that scope."""
@@ -88,6 +90,7 @@ ALLOWED: Mapping[Role, frozenset[Action]] = {
         Action.STATIONS_PASSWORD,
         Action.STATIONS_PRICE,
         Action.STATIONS_COMMAND,
+        Action.PASSPORTS_SIGN,
     },
     Role.DRIVER: _PUBLIC | {Action.ID_TOKENS_READ, Action.SESSIONS_READ, Action.RECORDS_READ},
     Role.TECHNICIAN: _PUBLIC,

@@ -88,7 +88,7 @@ class Contracts(Protocol):
     ) -> Sequence[Any]:
         """Return the events of that name with these indexed members, in order of the chain.
 
-        Each has `members` by name and `transaction_hash`.
+        Each has `members` by name, `transaction_hash` and `block_time` in Unix seconds.
         """
 
 

@@ -74,6 +74,8 @@ class Event:
     transaction_hash: str
     block_number: int
     log_index: int
+    block_time: int
+    """Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class Interface:
             hex_text(found.transaction_hash),
             found.block.number,
             found.log_index,
+            found.block.time,
         )
 
 

@@ -27,7 +27,7 @@ from chargera.domain.errors import (
 )
 from chargera.domain.policy import PolicyVersion
 from chargera.ledger.chain_key import ChainKey
-from chargera.ledger.chain_reads import REGISTRY, read_facts
+from chargera.ledger.chain_reads import REGISTRY, read_facts, read_passport_now
 from chargera.ledger.mirror_client import MirrorClient
 from chargera.proofs.anchor import AnchoredMessage
 from chargera.proofs.attestation import (
@@ -40,6 +40,7 @@ from chargera.proofs.attestation import (
 from chargera.proofs.batch_file import leaf_document, parse_batch, parse_leaf_document
 from chargera.proofs.chain_values import hex_text, parse_hex, topic_of_address
 from chargera.proofs.checkpoint import parse_checkpoint
+from chargera.proofs.custody import CustodyEvidence, judge_custody
 from chargera.proofs.evidence import LoggedRecord
 from chargera.proofs.onboarding import RegistrationEvidence, judge_registration
 from chargera.proofs.passport import passport_domain
@@ -72,7 +73,7 @@ class FeedClient:
         self.http.close()
 
     def questions(self, what: str, attester: str) -> list[dict[str, Any]]:
-        """Return what waits: `batches` or `registrations`."""
+        """Return what waits: `batches`, `registrations` or `custody`."""
         answer = self._ask("GET", f"{self._feed}/{what}", params={"attester": attester})
         if not isinstance(answer, list):
             raise Unreadable("the feed did not answer with a list", field=what)
@@ -192,6 +193,8 @@ class Attester:
         """Answer what waits and return the decisions. Raises Unavailable where nobody answers."""
         waiting = self.feed.questions("registrations", self.key.address_text)
         lines = [self._registration(question) for question in waiting]
+        records = self.feed.questions("custody", self.key.address_text)
+        lines += [await self._custody(question) for question in records]
         for question in self.feed.questions("batches", self.key.address_text):
             line = await self._batch(question)
             if line is not None:
@@ -242,6 +245,32 @@ class Attester:
         if chain is None:
             raise InvalidInput("the trust file names no chain", field="chain")
         return passport_domain(chain.chain_id, chain.contracts["ChargerPassport"])
+
+    # Custody records ----------------------------------------------------------------------------
+
+    async def _custody(self, question: Mapping[str, Any]) -> Line:
+        reason, signature, digest = None, None, question["digest"]
+        try:
+            passport = parse_hex(question["passport_id"], 32, field="passport_id")
+            now = await read_passport_now(self.contracts, passport)
+            domain = self._passport_domain()
+            signed = judge_custody(self._custody_evidence(question), now, domain, self.trust)
+            if hex_text(signed) != digest:
+                raise InvalidInput("the feed asks for another digest", field="digest")
+            signature = hex_text(self.key.sign(signed))
+        except InvalidInput as error:
+            reason = error.message
+        return self._send(digest, signature, question["log_index"] if reason else None, reason)
+
+    def _custody_evidence(self, question: Mapping[str, Any]) -> CustodyEvidence:
+        head = question["head"].encode()
+        size = parse_checkpoint(head).size
+        return CustodyEvidence(
+            head=head,
+            anchor=self._anchor(question["topic_id"], question["sequence_number"]),
+            host_signature=parse_hex(question["host_signature"], field="host_signature"),
+            records=tuple(self._logged(row, size) for row in question["records"]),
+        )
 
     # Batches ------------------------------------------------------------------------------------
 

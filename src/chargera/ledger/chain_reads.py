@@ -9,6 +9,7 @@ from chargera.domain.policy import AssetPolicy, PolicyParameters, PolicyVersion
 from chargera.domain.settlement import BatchState, Ceilings, Fees, Rail, RateBounds
 from chargera.proofs.attestation import ChainFacts, EscrowOnChain, PassportOnChain
 from chargera.proofs.chain_values import ZERO_ADDRESS, operator_word, parse_address
+from chargera.proofs.custody import PassportNow
 from chargera.proofs.passport_file import ChainPassport
 from chargera.proofs.receipt_settlement import ChainAnswer, Settlement
 from chargera.proofs.settlement import Batch, Leaf, escrow_id
@@ -66,10 +67,9 @@ def _asset(row: Any) -> AssetPolicy:
     )
 
 
-async def read_passport(contracts: Contracts, passport: bytes) -> PassportOnChain:
-    """Return a passport's facts, and who operated it since when."""
+async def _facts(contracts: Contracts, passport: bytes) -> PassportFacts:
     said = await contracts.read(PASSPORT, "factsOf", passport)
-    facts = PassportFacts(
+    return PassportFacts(
         status=_STATUSES[said.status],
         operator_id=_operator(said.operatorId),
         host=parse_address(said.host, field="host"),
@@ -87,8 +87,19 @@ async def read_passport(contracts: Contracts, passport: bytes) -> PassportOnChai
         station_key_hash=said.stationKeyHash,
         registration_hash=said.registrationHash,
     )
+
+
+async def read_passport_now(contracts: Contracts, passport: bytes) -> PassportNow:
+    """Return a passport's facts, and how many custody records it has."""
+    custody = await contracts.read(PASSPORT, "custodyOf", passport)
+    return PassportNow(passport, await _facts(contracts, passport), len(custody))
+
+
+async def read_passport(contracts: Contracts, passport: bytes) -> PassportOnChain:
+    """Return a passport's facts, and who operated it since when."""
+    facts = await _facts(contracts, passport)
     times = {facts.registered_at}
-    times |= {record.at for record in await contracts.read(PASSPORT, "custodyOf", passport)}
+    times |= {record.recordedAt for record in await contracts.read(PASSPORT, "custodyOf", passport)}
     operators = []
     for time in sorted(time for time in times if time):
         word = await contracts.read(PASSPORT, "operatorAt", passport, time)
@@ -98,7 +109,7 @@ async def read_passport(contracts: Contracts, passport: bytes) -> PassportOnChai
 
 async def read_chain_passport(contracts: Contracts, source: str, passport: bytes) -> ChainPassport:
     """Return what the chain says of a passport: facts and custody; no facts where it has none."""
-    facts = (await read_passport(contracts, passport)).facts
+    facts = await _facts(contracts, passport)
     if facts.status is PassportStatus.NONE:
         return ChainPassport(source, None)
     records = await contracts.read(PASSPORT, "custodyOf", passport)

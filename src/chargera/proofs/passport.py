@@ -14,6 +14,7 @@ from chargera.domain.passport import (
     CustodyKind,
     Protocol,
     degrees_e7,
+    degrees_text,
     normalised,
     protocol_bits,
     protocol_of,
@@ -30,7 +31,14 @@ from chargera.domain.station import (
     check_time_zone,
 )
 from chargera.proofs import canonical
-from chargera.proofs.chain_values import WORD_BYTES, operator_word
+from chargera.proofs.chain_values import (
+    ADDRESS_BYTES,
+    WORD_BYTES,
+    ZERO_WORD,
+    address_text,
+    hex_text,
+    operator_word,
+)
 from chargera.proofs.eip712 import (
     Domain,
     address_word,
@@ -209,6 +217,22 @@ def custody_value(kind: CustodyKind, value: bytes | str | tuple[int, int] | None
             return bytes(WORD_BYTES)
         case _:
             raise InvalidInput(f"not a value of a custody record of kind {kind}", field="value")
+
+
+def custody_words(kind: CustodyKind, value: bytes) -> str:
+    """Return what the word of a custody record says, as people write it; empty where it is none."""
+    match kind:
+        case CustodyKind.OWNER:
+            return address_text(value[-ADDRESS_BYTES:])
+        case CustodyKind.OPERATOR:
+            return value.rstrip(b"\0").decode("ascii", "replace")
+        case CustodyKind.METER:
+            return hex_text(value) if value != ZERO_WORD else ""
+        case CustodyKind.LOCATION:
+            both = (value[-8:-4], value[-4:])
+            return ", ".join(degrees_text(int.from_bytes(e7, "big", signed=True)) for e7 in both)
+        case _:
+            return ""
 
 
 def key_hash(der_hex: str | None) -> bytes:

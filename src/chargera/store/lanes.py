@@ -23,7 +23,8 @@ async def payables(connection: Connection, session_ids: Sequence[str]) -> dict[s
     """
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
-            "select s.session_id, p.passport_id, p.registered_at, p.retired_at,"
+            "select s.session_id, p.passport_id, p.registered_at,"
+            " least(p.retired_at, p.left_at) as retired_at,"
             " w.session_key, w.payer, w.asset from charging_session s"
             " join passport p on p.station_id = s.station_id and p.step = 'registered'"
             " left join payment w on w.id_token_key = s.id_token_key and w.rail = 'wallet'"

@@ -102,6 +102,26 @@ class PostgresStations:
             )
         return True
 
+    async def change(self, station: ChargingStation, until_log_index: int) -> None:
+        """Replace place, time zone and meter key; the former ones hold for sessions until then."""
+        await self._connection.execute(
+            "insert into former_registration"
+            " select station_id, %s, latitude, longitude, time_zone, meter_key_der_hex"
+            " from station where station_id = %s",
+            [until_log_index, station.station_id],
+        )
+        await self._connection.execute(
+            "update station set latitude = %s, longitude = %s, time_zone = %s,"
+            " meter_key_der_hex = %s where station_id = %s",
+            [
+                station.latitude,
+                station.longitude,
+                station.time_zone,
+                station.meter_key_der_hex,
+                station.station_id,
+            ],
+        )
+
     async def set_password(self, caller: Caller, station_id: str, password_hash: str) -> bool:
         """Replace the password's hash; False if the caller reaches no such station."""
         cursor = await self._connection.execute(

@@ -28,6 +28,7 @@ from chargera.store import channel, channel_writes, entries, lanes, pipeline
 from chargera.store.access import PostgresIdempotency, PostgresLogins
 from chargera.store.billing import BillingStore
 from chargera.store.connection import Connection, connect, database_errors, is_quiet, make_pool
+from chargera.store.custody import PostgresCustody
 from chargera.store.feed import PostgresFeed
 from chargera.store.id_tokens import PostgresIdTokens
 from chargera.store.log_reads import PostgresLogReads
@@ -69,6 +70,7 @@ class UnitOfWork:
         self.sessions = PostgresSessions(connection)
         self.log = PostgresLogReads(connection)
         self.passports = PostgresPassports(connection)
+        self.custody = PostgresCustody(connection)
         self.settlement = PostgresSettlement(connection)
         self.feed = PostgresFeed(connection)
         self.payments = PostgresPayments(connection)

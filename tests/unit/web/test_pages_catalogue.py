@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 import chargera.web
 from chargera.app.commands import CommandName
+from chargera.app.custody import CustodyStep
 from chargera.app.log_ports import AnchorState
 from chargera.app.passports import Step
 from chargera.app.permissions import Role
@@ -63,6 +64,7 @@ VOCABULARIES: dict[str, list[str]] = {
     "command_hint": list(CommandName),
     "connector": list(ConnectorStatus),
     "custody": list(CustodyKind),
+    "custody_step": list(CustodyStep),
     "day": list(DayOfWeek),
     "dimension": list(Dimension),
     "error_next": [*KINDS.values(), "failed", "not_signed_in"],

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.responses import Response
 
 from chargera.web.api import (
+    custody,
     feed,
     log,
     operation,
@@ -33,6 +34,7 @@ _ROUTERS = (
     sessions.router,
     log.router,
     passports.router,
+    custody.router,
     settlement.router,
     feed.router,
 )

@@ -45,7 +45,9 @@ class SettlementServices:
     passport_file: Callable[[PassportRow], Awaitable[bytes]]
     """A registration to the file by which a stranger recomputes it."""
     wake: Callable[[], None]
-    """Told that an attester has answered."""
+    """Told that an attester has answered, or that there is something new to do."""
+    custodial: str | None = None
+    """The host who left his key to this server; on the embedded network only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from chargera.app import attester_feed
-from chargera.app.attester_feed import BatchQuestion, RegistrationQuestion
+from chargera.app.attester_feed import BatchQuestion, CustodyQuestion, RegistrationQuestion
 from chargera.app.permissions import Action
 from chargera.app.settlement import Answer
 from chargera.web.api.context import ApiCall, LongCall, shown
@@ -48,9 +48,19 @@ async def registrations(call: ApiCall, attester: Attester = None) -> Response:
     )
 
 
+@router.get("/custody", responses=answers(list[CustodyQuestion]))
+async def custody(call: ApiCall, attester: Attester = None) -> Response:
+    """List the custody records that wait, with the records that they rest on."""
+    call.caller.require(Action.FEED)
+    services = settlement_of(call)
+    return shown(
+        await attester_feed.custody_questions(work_of(call), call.caller, services.terms, attester)
+    )
+
+
 @router.post("/answers", responses=answers(Answer))
 async def answer(call: LongCall, body: AnswerBody) -> Response:
-    """Take an answer to a batch or a registration."""
+    """Take an answer to a batch, a registration or a custody record."""
     call.caller.require(Action.FEED)
     services = settlement_of(call)
     taken = await services.settlement.answer(

@@ -69,7 +69,9 @@ async def show_passport(call: ApiCall, passport_id: PassportId) -> Response:
     """Show a passport, and what a pending one waits for."""
     services = settlement_of(call)
     return shown(
-        await passport_views.show(work_of(call), services.terms, services.contracts, passport_id)
+        await passport_views.show(
+            work_of(call), services.terms, services.contracts, passport_id, services.custodial
+        )
     )
 
 

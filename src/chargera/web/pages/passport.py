@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -11,8 +10,8 @@ from starlette.responses import Response
 
 from chargera.app import passport_views
 from chargera.app.chain_pages import Earning, earnings_of
+from chargera.app.custody_views import CustodyView
 from chargera.app.settlement_views import SharesView, shares
-from chargera.domain.passport import CustodyKind
 from chargera.domain.policy import PolicyVersion
 from chargera.domain.settlement import BPS, UNITS, split
 from chargera.proofs.chain_values import parse_hex
@@ -22,7 +21,6 @@ from chargera.web.pages.picture import Picture, draw_passport
 from chargera.web.pages.rendering import View
 from chargera.web.pages.site import see_other
 
-CUSTODY = tuple(CustodyKind)
 EXAMPLE = 1_000_000
 """What the division of a bill is shown for, minor units of an asset with six decimals: one."""
 
@@ -39,18 +37,6 @@ class Part:
     key: str
     bps: int
     amount: int
-
-
-@dataclass(frozen=True, slots=True)
-class Custody:
-    """One custody record."""
-
-    number: int
-    kind: CustodyKind
-    recorded_at: datetime
-    log_index: int
-    digest: str
-    value: str
 
 
 @on_chain
@@ -86,7 +72,8 @@ async def show_one_passport(chain: ChainVisit) -> Response:
         "power_w": rated_w(row["metadata"]),
         "evses": evse_powers(row["metadata"]),
         "facts": passport_facts(chain.view, row),
-        "custody": custody_of(row),
+        "custody": [(record, anchor_url(record)) for record in row["custody"]],
+        "owners": [] if row["chain"] is None else row["chain"]["owners"],
         "held": held,
         "earnings": earnings,
         "earned": [words.figure(each.asset, each.total) for each in earnings if each.total],
@@ -162,21 +149,11 @@ def formula(words: ChainWords, earning: Earning) -> Markup:
     )
 
 
-def custody_of(row: Row) -> list[Custody]:
-    """Return the custody records, oldest first."""
-    if row["chain"] is None:
-        return []
-    return [
-        Custody(
-            number,
-            CUSTODY[record["kind"]],
-            datetime.fromtimestamp(record["recordedAt"], UTC),
-            record["logIndex"],
-            record["recordDigest"],
-            record["value"],
-        )
-        for number, record in enumerate(row["chain"]["custody"], 1)
-    ]
+def anchor_url(record: CustodyView) -> str | None:
+    """Return where the topic message is by which a custody record is anchored."""
+    if record.sequence_number is None:
+        return None
+    return f"/api/v1/topics/{record.topic_id}/messages/{record.sequence_number}"
 
 
 def passport_facts(view: View, row: Row) -> list[Fact]:
