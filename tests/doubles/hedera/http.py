@@ -1,0 +1,64 @@
+"""HTTP for a mirror and for the emulator's control address, in threads of its own."""
+
+import json
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+Answer = Callable[[str, str, list[tuple[str, str]], Any], tuple[int, dict[str, Any]]]
+"""Method, path, query, body (JSON or None) to status and document."""
+BODY_BYTES_MAX = 4 * 1024 * 1024
+
+
+class HttpServer:
+    """Serves one `Answer` on loopback."""
+
+    def __init__(self, answer: Answer, port: int = 0) -> None:
+        """Listen; port 0 takes a free one."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(answer))
+        self._server.daemon_threads = True
+        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """`http://host:port`."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def stop(self) -> None:
+        """Hear nobody any more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _handler(answer: Answer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # one packet an answer
+
+        def _respond(self) -> None:
+            split = urlsplit(self.path)
+            size = int(self.headers.get("Content-Length") or 0)
+            data = self.rfile.read(min(size, BODY_BYTES_MAX))
+            try:
+                body = json.loads(data) if data else None
+            except ValueError:
+                body = data
+            items = parse_qsl(split.query, keep_blank_values=True)
+            status, document = answer(self.command, unquote(split.path), items, body)
+            said = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json; charset=utf-8")
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        do_GET = do_POST = do_DELETE = _respond  # noqa: N815  # the names that the library calls
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # as inherited
+            """Say nothing."""
+
+    return Handler
