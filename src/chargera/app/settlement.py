@@ -1,12 +1,18 @@
 """Batches: bills under an anchored head are put together, attested, proposed and settled.
 
 A batch is `formed` here, `signed` once a quorum of attesters has answered for every byte of it,
-`proposed` and `settled` on chain by whoever has gas. A batch that a quorum can no longer sign is
-`dropped`: the bill that an attester named stays out, the others wait for the next batch.
+`proposed` and `settled` on chain by whoever has gas.
+
+A batch that a quorum can no longer sign is `dropped`. A bill stays out for good only if so many
+attesters named it, or a record that it rests on, that they alone prevent a quorum: nobody can keep
+an honest bill out alone. One that fewer named waits for a batch of its own, where their answers are
+about nothing else; the others wait for the next batch. Why a bill stays out is said in the answers
+to its last batch.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -77,7 +83,10 @@ class BatchPolicy:
 
 @dataclass(frozen=True, slots=True)
 class WaitingCdr:
-    """A numbered CDR that is in no batch, with its record and its public entry."""
+    """A numbered CDR that is in no batch, with its record and its public entry.
+
+    `tried_at`: when its last batch was formed, if it was in one; `doubted`: it goes alone.
+    """
 
     cdr_no: int
     session_id: str
@@ -87,6 +96,8 @@ class WaitingCdr:
     numbered_at: datetime
     record: bytes
     entry: bytes
+    tried_at: datetime | None = None
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +182,9 @@ class SettlementStore(Protocol):
     async def update_batch(self, row: BatchRow) -> None:
         """Replace what may change of a batch."""
 
-    async def mark(self, row: BatchRow, cdr_nos: Sequence[int], state: LaneState) -> None:
+    async def mark(
+        self, row: BatchRow, cdr_nos: Sequence[int], state: LaneState, *, doubted: bool = False
+    ) -> None:
         """Say how far CDRs of a batch are."""
 
     async def answer(self, answer: Answer) -> None:
@@ -181,12 +194,23 @@ class SettlementStore(Protocol):
         """Return the answers to a digest."""
 
 
+class EvidenceStore(Protocol):
+    """What bills rest on."""
+
+    async def evidence(self, log_index: int) -> tuple[Sequence[int], Any]:
+        """Return the indexes of the records that a CDR entry rests on, and its readings."""
+
+
 class SettlementWork(Protocol):
     """One unit of work."""
 
     @property
     def settlement(self) -> SettlementStore:
         """Batches."""
+
+    @property
+    def feed(self) -> EvidenceStore:
+        """What attesters are shown."""
 
     def append(self, entry: NewEntry) -> None:
         """Append an entry to the log."""
@@ -236,12 +260,11 @@ class Settlement:
             head = await work.settlement.anchored_head()
             covered = head.tree_size if head else 0
             waiting = await work.settlement.waiting(ALL)
-        lanes = {
-            asset: [c for c in waiting if c.asset == asset] for asset in {c.asset for c in waiting}
-        }
         return any(
-            self._is_due(lane) and any(cdr.log_index >= covered for cdr in lane)
-            for lane in lanes.values()
+            cdr.log_index >= covered
+            for lane in _lanes(waiting).values()
+            for group in self._due(lane)
+            for cdr in group
         )
 
     async def form(self, *, at_once: bool = False) -> list[str]:
@@ -261,11 +284,9 @@ class Settlement:
                 for cdr in await work.settlement.waiting(head.tree_size)
                 if _leaf(cdr, 0).end < now_s
             ]
-            for asset in dict.fromkeys(cdr.asset for cdr in waiting):
-                lane = [cdr for cdr in waiting if cdr.asset == asset]
-                while lane and (at_once or self._is_due(lane)):
-                    chosen, lane = lane[:LEAVES_MAX], lane[LEAVES_MAX:]
-                    batch = await self._batch(asset, chosen, head)
+            for asset, lane in _lanes(waiting).items():
+                for group in self._due(lane, at_once=at_once):
+                    batch = await self._batch(asset, group, head)
                     row = BatchRow(
                         self.digest_of(batch),
                         self._terms.operator_id,
@@ -274,17 +295,34 @@ class Settlement:
                         batch_document(batch),
                         self._clock.now(),
                     )
-                    await work.settlement.add_batch(row, [cdr.cdr_no for cdr in chosen])
+                    await work.settlement.add_batch(row, [cdr.cdr_no for cdr in group])
                     formed.append(row.digest)
             await work.commit()
         for digest in formed:
             _log.info("%s batch %s", BatchStage.FORMED, digest)
         return formed
 
-    def _is_due(self, lane: Sequence[WaitingCdr]) -> bool:
-        oldest = min(cdr.numbered_at for cdr in lane)
-        is_old = self._clock.now() - oldest >= self._policy.interval
-        return len(lane) >= self._policy.sessions or is_old
+    def _due(
+        self, lane: Sequence[WaitingCdr], *, at_once: bool = False
+    ) -> Iterator[Sequence[WaitingCdr]]:
+        """Divide what waits in a lane into the batches that are due.
+
+        What was in a batch that came to nothing waits again as long as a new bill does.
+        """
+        before = self._clock.now() - self._policy.interval
+
+        def is_old(cdr: WaitingCdr) -> bool:
+            return (cdr.tried_at or cdr.numbered_at) <= before
+
+        yield from ([cdr] for cdr in lane if cdr.doubted and (at_once or is_old(cdr)))
+        together = [cdr for cdr in lane if not cdr.doubted]
+        while together and (
+            at_once
+            or sum(cdr.tried_at is None for cdr in together) >= self._policy.sessions
+            or any(map(is_old, together))
+        ):
+            chosen, together = together[:LEAVES_MAX], together[LEAVES_MAX:]
+            yield chosen
 
     async def _batch(self, asset: str, cdrs: Sequence[WaitingCdr], head: AnchoredHead) -> Batch:
         # In ascending order: the contract then sees at a glance that each is there once.
@@ -395,7 +433,7 @@ class Settlement:
                 state = BatchStage.SIGNED
             elif attesters - len(refused) < quorum:
                 state = BatchStage.DROPPED
-                await self._release(work, row, refused)
+                await self._release(work, row, refused, attesters - quorum + 1)
             else:
                 return False
             await work.settlement.update_batch(replace(row, state=state))
@@ -404,14 +442,18 @@ class Settlement:
         return True
 
     async def _release(
-        self, work: SettlementWork, row: BatchRow, refused: Sequence[Answer]
+        self, work: SettlementWork, row: BatchRow, refused: Sequence[Answer], enough: int
     ) -> None:
-        """Give a batch's bills up: what was named stays out, the rest waits for another one."""
-        named = {each.record for each in refused}
-        leaves = row.batch.leaves
-        out = [leaf.cdr_no for leaf in leaves if leaf.log_index in named]
-        rest = [leaf.cdr_no for leaf in leaves if leaf.log_index not in named]
+        """Give a batch's bills up; `enough` attesters who name the same one keep it out."""
+        named = Counter[int]()
+        for answer in refused:
+            named.update(await _named(work, row.batch.leaves, answer.record))
+        alone = len(row.batch.leaves) == 1
+        out = [cdr_no for cdr_no, count in named.items() if alone or count >= enough]
+        doubted = [cdr_no for cdr_no in named if cdr_no not in out]
+        rest = [leaf.cdr_no for leaf in row.batch.leaves if leaf.cdr_no not in named]
         await work.settlement.mark(row, out, LaneState.SKIPPED)
+        await work.settlement.mark(row, doubted, LaneState.WAITING, doubted=True)
         await work.settlement.mark(row, rest, LaneState.WAITING)
 
     async def attestation(self, digest: str) -> Attestation:
@@ -463,6 +505,25 @@ class Settlement:
             at=now,
         )
         work.append(NewEntry(EntryKind.BATCH, None, None, record, now))
+
+
+async def _named(work: SettlementWork, leaves: Sequence[Leaf], record: int | None) -> list[int]:
+    """Return the numbers of the bills that a refusal is about: by CDR, or by what it rests on."""
+    if record is None:
+        return []
+    found = [leaf.cdr_no for leaf in leaves if leaf.log_index == record]
+    if found:
+        return found
+    return [
+        leaf.cdr_no for leaf in leaves if record in (await work.feed.evidence(leaf.log_index))[0]
+    ]
+
+
+def _lanes(waiting: Sequence[WaitingCdr]) -> dict[str, list[WaitingCdr]]:
+    lanes: dict[str, list[WaitingCdr]] = {}
+    for cdr in waiting:
+        lanes.setdefault(cdr.asset, []).append(cdr)
+    return lanes
 
 
 def _word(text: str) -> bytes:

@@ -7,7 +7,8 @@ a number. What later credits take back of a settled bill is the host's to pay: `
 MEMBER = (
     "(select case"
     " when l.session_id is not null then jsonb_build_object("
-    "  'state', l.state, 'cdr_no', l.cdr_no, 'batch', l.batch)"
+    "  'state', l.state, 'cdr_no', l.cdr_no,"
+    "  'batch', case when l.state <> 'waiting' then l.batch end)"
     "  || case when l.state = 'settled' and first.gross_minor > c.gross_minor"
     "   then jsonb_build_object('owed_minor', first.gross_minor - c.gross_minor)"
     "   else '{}'::jsonb end"

@@ -33,9 +33,11 @@ class PostgresSettlement:
         """Return CDRs in no batch with log indexes below this, locked, by lane and number."""
         rows = await self._rows(
             "select l.cdr_no, l.session_id, l.log_index, l.passport_id, l.asset,"
-            " e.received_at as numbered_at, e.record, e.entry from lane_cdr l"
-            " join log_entry e using (log_index) where l.state = 'waiting' and l.log_index < %s"
-            " and e.record is not null order by l.asset, l.cdr_no for update of l",
+            " e.received_at as numbered_at, e.record, e.entry, l.doubted, b.formed_at as tried_at"
+            " from lane_cdr l join log_entry e using (log_index)"
+            " left join batch b on b.digest = l.batch"
+            " where l.state = 'waiting' and l.log_index < %s and e.record is not null"
+            " order by l.asset, l.cdr_no for update of l",
             [below],
         )
         return [
@@ -91,18 +93,14 @@ class PostgresSettlement:
             [*_values(row), row.digest],
         )
 
-    async def mark(self, row: BatchRow, cdr_nos: Sequence[int], state: LaneState) -> None:
+    async def mark(
+        self, row: BatchRow, cdr_nos: Sequence[int], state: LaneState, *, doubted: bool = False
+    ) -> None:
         """Say how far CDRs of a batch are."""
         await self._connection.execute(
-            "update lane_cdr set state = %s, batch = %s"
+            "update lane_cdr set state = %s, batch = %s, doubted = %s"
             " where operator_id = %s and asset = %s and cdr_no = any(%s)",
-            [
-                str(state),
-                None if state is LaneState.WAITING else row.digest,
-                row.operator_id,
-                row.asset,
-                list(cdr_nos),
-            ],
+            [str(state), row.digest, doubted, row.operator_id, row.asset, list(cdr_nos)],
         )
 
     async def sessions_of(self, row: BatchRow) -> dict[int, str]:
@@ -118,7 +116,9 @@ class PostgresSettlement:
     async def lane_rows(self) -> Sequence[LaneRow]:
         """Return all numbered CDRs by lane and number."""
         rows = await self._rows(
-            "select asset, cdr_no, state, batch from lane_cdr order by asset, cdr_no", []
+            "select asset, cdr_no, state, case when state <> 'waiting' then batch end as batch"
+            " from lane_cdr order by asset, cdr_no",
+            [],
         )
         return [LaneRow(**row) for row in rows]
 
