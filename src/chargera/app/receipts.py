@@ -99,7 +99,7 @@ async def build_receipt(
         # Nothing is judged by them: the readings themselves are enclosed.
         entries = [entry for entry in entries if entry.kind is not EntryKind.METER_VALUE_LATE]
     cdr = _record(bill)
-    registration = await work.registration_entry(cdr["station_id"], bill.log_index)
+    registration = await work.registration_entry(cdr["station_id"], entries[0].log_index)
     tariff = await work.entry(cdr["tariff"]["log_index"])
     assert registration is not None, "a billed session's station is registered in the log"
     assert tariff is not None, "a bill names a tariff in the log"

@@ -295,7 +295,7 @@ class _Bills:
         bills = [entry for entry in entries if entry.kind is EntryKind.CDR]
         for bill in bills:
             index, count = bill.proof.index, bill.record["events"]["count"]
-            enclosed = self._enclosed(bill)
+            enclosed = self._enclosed(bill, entries[0].proof.index)
             then = [entry for entry in entries if entry.proof.index <= index]
             receipt = Receipt(
                 session_id,
@@ -324,12 +324,15 @@ class _Bills:
         self.counts.bills += "bill" in ok
         self.counts.signed += "signed_values" in ok
 
-    def _enclosed(self, bill: ReceiptEntry) -> list[ReceiptEntry]:
-        """Return registration and tariff of a bill; what the export has not got is missing."""
+    def _enclosed(self, bill: ReceiptEntry, begin: int) -> list[ReceiptEntry]:
+        """Return registration and tariff of a bill; what the export has not got is missing.
+
+        The registration is the one that held when the session's first entry was made.
+        """
         index = bill.proof.index
         known = self._registrations.get(str(bill.station), [])
         tariff = self._tariffs.get(bill.record["tariff"]["log_index"])
-        found = [*[one for one in known if one.index < index][-1:], *([tariff] if tariff else [])]
+        found = [*[one for one in known if one.index < begin][-1:], *([tariff] if tariff else [])]
         if len(found) != 2:
             what = "station's registration" if tariff else "tariff"
             self._findings.pending["bill"] = f"the {what} of the bill in entry {index} is missing"

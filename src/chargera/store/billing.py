@@ -1,6 +1,7 @@
 """Billing's rows: the sessions that wait, all that their bills depend on, and the bills."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
@@ -29,8 +30,10 @@ from chargera.store.entries import record_bytes
 from chargera.store.lanes import numbered_calls
 from chargera.store.pipeline import Call, Statement, run
 from chargera.store.registrations import (
+    CHANGING,
     ask_stations,
     ask_tariffs,
+    former,
     read_newest_tariff,
     stations,
     tariff_of,
@@ -62,7 +65,16 @@ _CURRENT = Statement(
     " where session_id = any($1) and not is_credit order by session_id, log_index desc",
     (binary.TEXT.array_oid,),
 )
-
+_FORMER = Statement(
+    "former_registrations",
+    f"select distinct on (s.session_id) s.session_id, {', '.join(f'f.{name}' for name in CHANGING)}"
+    " from charging_session s join former_registration f using (station_id)"
+    " where s.session_id = any($1) and f.until_log_index >"
+    " (select min(e.log_index) from log_entry e where e.session_id = s.session_id)"
+    " order by s.session_id, f.until_log_index",
+    (binary.TEXT.array_oid,),
+)
+"""What stations were registered as when sessions began, where that has changed since."""
 
 _TOTALS = Statement(
     "add_to_totals",
@@ -128,30 +140,38 @@ class BillingStore:
         if not transactions:
             return []
         session_ids = [transaction.session_id for transaction in transactions]
-        readings, signed, registered, plugs, bills, quoted = await run(
+        readings, signed, registered, plugs, bills, quoted, changed = await run(
             self._connection,
             [
                 *ask_readings(session_ids),
                 *ask_stations({transaction.station_id for transaction in transactions}),
                 Call(_CURRENT, [binary.array(binary.TEXT, [*map(binary.word, session_ids)])]),
                 ask_tariffs({_tariff_key(t) for t in transactions if t.tariff_id}),
+                Call(_FORMER, [binary.array(binary.TEXT, [*map(binary.word, session_ids)])]),
             ],
         )
         cases = remembered(transactions, readings, signed, count_rows)
-        station_of = stations(registered, plugs)
+        now = stations(registered, plugs)
+        then = {string(row[0]): former(row[1:]) for row in changed}
+        station_of = {
+            t.session_id: replace(now[t.station_id], **then[t.session_id])
+            if t.session_id in then
+            else now[t.station_id]
+            for t in transactions
+        }
         tariffs = {(t.tariff_id, t.version): t for t in map(tariff_of, quoted)}
         current = {string(row[0]): _current_cdr(row) for row in bills}
         signing = [
             each.transaction.session_id
             for each in cases
-            if each.signed and station_of[each.transaction.station_id].meter_key_der_hex
+            if each.signed and station_of[each.transaction.session_id].meter_key_der_hex
         ]
         pages = await self._previous_pages(signing) if signing else {}
         return [
             BillingCase(
                 each.transaction,
                 each.events,
-                station_of[each.transaction.station_id],
+                station_of[each.transaction.session_id],
                 tariffs.get(_tariff_key(each.transaction)),
                 [SignedMeterValue(context, raw) for context, raw in each.signed],
                 pages.get(each.transaction.session_id),
@@ -161,11 +181,18 @@ class BillingStore:
         ]
 
     async def _previous_pages(self, session_ids: Sequence[str]) -> dict[str, Mapping[str, int]]:
-        """Return the last page of a station's meter before each session, by series."""
+        """Return the last page of a station's meter before each session, by series.
+
+        A meter that was exchanged since says nothing of the one that is there.
+        """
         rows = await self._rows(
             "select s.session_id, p.raw from charging_session s cross join lateral ("
             " select v.raw from charging_session b join signed_value v using (session_id)"
             " where b.station_id = s.station_id and b.session_id < s.session_id"
+            "  and not exists (select from former_registration f"
+            "   where f.station_id = s.station_id and f.until_log_index between"
+            "    (select min(log_index) from log_entry where session_id = b.session_id)"
+            "    and (select min(log_index) from log_entry where session_id = s.session_id))"
             " order by b.session_id desc, v.n desc limit 1) p where s.session_id = any(%s)",
             [list(session_ids)],
         )

@@ -66,8 +66,8 @@ class PostgresFeed:
     async def evidence(self, log_index: int) -> tuple[Sequence[int], FeedReadings]:
         """Return the indexes of the records that a CDR entry rests on, and its readings.
 
-        The session's entries up to the bill, the station's registration and passport, the tariff,
-        the payment, and the CDR that has the number before.
+        The session's entries up to the bill, the station's registration when it began and its
+        passport, the tariff, the payment, and the CDR that has the number before.
         """
         (bill,) = await self._rows(
             "select e.log_index, e.session_id, e.station_id, e.record, l.operator_id, l.asset,"
@@ -79,7 +79,10 @@ class PostgresFeed:
             "select log_index from log_entry where log_index <= %(bill)s"
             " and session_id = %(session_id)s and kind = any(%(kinds)s)"
             " union select max(log_index) from log_entry where log_index < %(bill)s"
-            "  and station_id = %(station_id)s and kind = any(%(of_station)s) group by kind"
+            "  and station_id = %(station_id)s and kind = %(passport)s"
+            " union select max(log_index) from log_entry where station_id = %(station_id)s"
+            "  and kind = %(station)s and log_index < (select min(log_index) from log_entry"
+            "   where session_id = %(session_id)s)"
             " union select log_index from payment where session_id = %(session_id)s"
             "  and log_index is not null"
             " union select log_index from lane_cdr where operator_id = %(operator_id)s"
@@ -92,13 +95,11 @@ class PostgresFeed:
                 "bill": log_index,
                 "cdr_no": bill["cdr_no"],
                 "kinds": [str(kind) for kind in IN_RECEIPT],
-                "of_station": [
-                    str(EntryKind.STATION_REGISTERED),
-                    str(EntryKind.PASSPORT_REGISTERED),
-                ],
                 "operator_id": bill["operator_id"],
+                "passport": str(EntryKind.PASSPORT_REGISTERED),
                 "record": bill["record"],
                 "session_id": bill["session_id"],
+                "station": str(EntryKind.STATION_REGISTERED),
                 "station_id": bill["station_id"],
             },
         )

@@ -113,6 +113,18 @@ def _station(row: _Row, plugs: tuple[_Row, ...]) -> ChargingStation:
     return ChargingStation(connectors=tuple(map(_connector, plugs)), **members)
 
 
+def former(row: _Row) -> dict[str, Any]:
+    """Return what a station was registered as before, by the members that may change."""
+    return {
+        name: None if value is None else string(value)
+        for name, value in zip(CHANGING, row, strict=True)
+    }
+
+
+CHANGING = ("latitude", "longitude", "time_zone", "meter_key_der_hex")
+"""Members of a registration that custody records change."""
+
+
 def _connector(row: _Row) -> Connector:
     _, evse, connector, kind, power_w_max, number = row
     return Connector(
