@@ -135,7 +135,7 @@ class LogFilter:
 
 
 class Chain(Protocol):
-    """A chain that takes signed transactions: embedded, or another over JSON-RPC."""
+    """A chain that takes signed transactions: embedded, another over JSON-RPC, or Hedera's."""
 
     @property
     def chain_id(self) -> int:
@@ -147,6 +147,12 @@ class Chain(Protocol):
 
     async def call(self, to: bytes, data: bytes, sender: bytes = NOBODY) -> bytes:
         """Return what a call would return now; nothing changes. Raises Reverted, Unavailable."""
+
+    async def gas_for(self, to: bytes | None, data: bytes, sender: bytes) -> int:
+        """Return the gas that a transaction should be given: the most, where gas is free.
+
+        Raises Reverted where it must be estimated and the contract refuses, Unavailable.
+        """
 
     async def send_raw(self, raw: bytes) -> bytes:
         """Give a signed transaction to the chain and return its hash.

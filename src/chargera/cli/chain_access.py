@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Rpc = Annotated[
-    str | None, typer.Option("--rpc", help="Address of the chain; then no server is needed.")
+    str | None,
+    typer.Option(
+        "--rpc", help="Address of the chain, or mirror: and a mirror's; then no server is needed."
+    ),
 ]
 TrustFile = Annotated[
     Path | None, typer.Option("--trust", help="deployment.json from a place that you trust.")

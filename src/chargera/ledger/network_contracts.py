@@ -19,6 +19,7 @@ from chargera.ledger.abi import Event, interface, read_revert
 from chargera.ledger.chain_key import ChainKey
 from chargera.ledger.evm.rpc_backend import RpcChain
 from chargera.ledger.evm.transaction import sign
+from chargera.ledger.hedera.chain import MirrorChain
 from chargera.proofs.chain_values import address_text, hex_text, parse_address, parse_hex
 from chargera.proofs.keccak import keccak256
 from chargera.proofs.trust import TrustedChain
@@ -26,6 +27,8 @@ from chargera.proofs.trust import TrustedChain
 _log = logging.getLogger(__name__)
 
 LAST_BLOCK = 2**62
+MIRROR = "mirror:"
+"""What stands before the address of a mirror node, in place of a JSON-RPC node's."""
 LOGS_MAX = 100_000
 
 
@@ -197,13 +200,14 @@ async def signed(
     chain = contracts.chain
     if nonce is None:
         nonce = await chain.nonce(key.address)
+    place = contracts.place(contract)
     return sign(
         key,
         chain_id=chain.chain_id,
         nonce=nonce,
-        to=contracts.place(contract),
+        to=place,
         data=data,
-        gas_limit=chain.gas_limit,
+        gas_limit=await chain.gas_for(place, data, key.address),
     )
 
 
@@ -224,17 +228,39 @@ async def trusted_contracts(
 ) -> AsyncIterator[ChainContracts]:
     """Give the contracts that a trust file names, over its RPC address or another one.
 
+    An address is that of a JSON-RPC node, or `mirror:` and that of a mirror node of Hedera.
+
     Raises Unavailable if nobody answers there, InvalidInput if it is another chain.
     """
-    async with RpcChain.connected(rpc or trusted.rpc) as chain:
-        if chain.chain_id != trusted.chain_id:
+    texts = {name: address_text(address) for name, address in trusted.contracts.items()}
+    async with _connected(rpc or trusted.rpc, trusted.chain_id) as chain:
+        contracts = ChainContracts(chain, texts)
+        chain_id = await _chain_id(contracts)
+        if chain_id != trusted.chain_id:
             raise InvalidInput(
-                f"there is the chain {chain.chain_id}, not {trusted.chain_id}",
+                f"there is the chain {chain_id}, not {trusted.chain_id}",
                 field="rpc",
                 remedy="give the address of the chain that the trust file names",
             )
-        texts = {name: address_text(address) for name, address in trusted.contracts.items()}
-        yield ChainContracts(chain, texts)
+        yield contracts
+
+
+@asynccontextmanager
+async def _connected(rpc: str, chain_id: int) -> AsyncIterator[Chain]:
+    if rpc.startswith(MIRROR):
+        async with MirrorChain.connected([rpc.removeprefix(MIRROR)], chain_id) as mirrored:
+            yield mirrored
+    else:
+        async with RpcChain.connected(rpc) as chain:
+            yield chain
+
+
+async def _chain_id(contracts: ChainContracts) -> int:
+    """Return the chain's number; a mirror does not know it, the token's domain (EIP-5267) does."""
+    if isinstance(contracts.chain, MirrorChain):
+        domain = await contracts.read("C4EToken", "eip712Domain")
+        return int(domain.chainId)
+    return contracts.chain_id
 
 
 def refusal(data: bytes, contract: str) -> ContractRefused:

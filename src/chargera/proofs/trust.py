@@ -188,7 +188,8 @@ def _chain(value: object) -> TrustedChain:
             pass
         case _:
             raise _unreadable("chain", "must have exactly an id, an rpc address and contracts")
-    if not rpc.startswith(("http://", "https://")) or len(rpc) > URL_CHARS_MAX:
+    url = rpc.removeprefix("mirror:")  # of a mirror node of Hedera, in place of a JSON-RPC node
+    if not url.startswith(("http://", "https://")) or len(rpc) > URL_CHARS_MAX:
         raise _unreadable("chain.rpc", "not an address that begins with http:// or https://")
     if len(contracts) > CONTRACTS_MAX:
         raise _unreadable("chain.contracts", f"more than {CONTRACTS_MAX}")

@@ -39,6 +39,9 @@ class FakeChain:
             raise Reverted(self.refuses)
         return bytes(31) + b"\5"
 
+    async def gas_for(self, to: bytes | None, data: bytes, sender: bytes) -> int:
+        return 123_456
+
     async def send_raw(self, raw: bytes) -> bytes:
         if self.unwanted:
             raise BadTransaction("nonce too low")

@@ -262,6 +262,10 @@ class EmbeddedChain(Generic[WorkT]):
         """Return what a call would return now. Raises Reverted."""
         return await self.try_call(CallRequest(to, data, sender))
 
+    async def gas_for(self, to: bytes | None, data: bytes, sender: bytes) -> int:
+        """Return the most gas there is: it is free."""
+        return GAS_LIMIT
+
     async def send_raw(self, raw: bytes) -> bytes:
         """Execute a signed transaction and return its hash once it is durable.
 

@@ -83,6 +83,10 @@ class RpcChain:
         }
         return _bytes(await self.ask("eth_call", asked, "latest"))
 
+    async def gas_for(self, to: bytes | None, data: bytes, sender: bytes) -> int:
+        """Return the most gas that our contracts may need anywhere: what is left is not paid."""
+        return self.gas_limit
+
     async def send_raw(self, raw: bytes) -> bytes:
         """Send a signed transaction and wait a moment for its block; return its hash.
 

@@ -34,6 +34,8 @@ Submit = Callable[[HederaTransactionId], Awaitable[None]]
 Pause = Callable[[float], Awaitable[None]]
 
 SENDS_MAX = 5
+UNANSWERED_MAX = 2
+"""Sends that a node has taken and that no receipt came of, before somebody else must ask."""
 RECEIPT_TRIES = 12
 MIRROR_TRIES = 20
 PAUSE_FIRST_S = 0.1
@@ -83,6 +85,7 @@ class Delivery:
         with the same id), and what the table of failures says where a node refuses it for good.
         """
         failure: HapiFailure | None = None
+        unanswered = 0
         pauses = growing_pauses()
         for _ in range(SENDS_MAX):
             try:
@@ -103,7 +106,8 @@ class Delivery:
             outcome = await self._await_outcome(transaction_id, tries)
             if outcome is not None:
                 return outcome
-            if failure is None or transaction_id.is_expired(self._clock.now()):
+            unanswered += failure is None  # it was taken, and then lost within the network
+            if unanswered == UNANSWERED_MAX or transaction_id.is_expired(self._clock.now()):
                 break
             await self.pause(next(pauses))
         if failure is None:
@@ -136,7 +140,7 @@ class Delivery:
         Raises Unavailable while that cannot be told: the mirror does not know the id, but is not
         past its window either.
         """
-        known_until_ns = (await self.mirror.last_block()).ends_ns  # before it is asked for the id
+        known_until_ns = (await self.mirror.last_block()).begins_ns  # before it is asked for the id
         outcome = _outcome(await self.mirror.transactions(transaction_id))
         if outcome is not None:
             return outcome

@@ -80,10 +80,10 @@ class MirrorTransaction:
 
 @dataclass(frozen=True, slots=True)
 class MirrorBlock:
-    """The newest block that a mirror has: up to when it knows everything."""
+    """The newest block that a mirror has; it knows everything from before it began."""
 
     number: int
-    ends_ns: int
+    begins_ns: int
 
 
 class HederaMirror:
@@ -174,7 +174,7 @@ class HederaMirror:
             if not found["blocks"]:
                 raise Unavailable("the mirror has no block yet", remedy="try again in a moment")
             block = found["blocks"][0]
-            return MirrorBlock(int(block["number"]), timestamp_ns(block["timestamp"]["to"]))
+            return MirrorBlock(int(block["number"]), timestamp_ns(block["timestamp"]["from"]))
 
     # Accounts and prices -----------------------------------------------------------------------
 
