@@ -17,10 +17,23 @@ PREVENTS = {
     " address that holds a password as a file.",
     "operator.id": "Bills of two operators in one log: it stands in every bill, and data that"
     " exists is refused under another one.",
-    "ledger.network": "Nothing yet: only the simulated topic exists.",
+    "ledger.network": "Anchors and payouts that only this machine has seen: on Hedera strangers"
+    " see them. See run-on-hedera in docs/how-to.",
     "ledger.anchor_interval_s": "A long tamper window: until a head is anchored, whoever runs the"
-    " log can rewrite what is under it.",
-    "ledger.anchor_sessions": "Many sessions in that window on a busy day.",
+    " log can rewrite what is under it. It goes into the first policy version; later ones are the"
+    " Timelock's.",
+    "ledger.anchor_sessions": "Many sessions in that window on a busy day; likewise.",
+    "hedera.operator_account": "Bills of Hedera for somebody else's account.",
+    "hedera.operator_key": "Give it as a file (`CHARGERA_HEDERA_OPERATOR_KEY_FILE`); it can spend"
+    " all that the account holds.",
+    "hedera.operator_command": "A key that lies on this machine: the command asks whoever has it.",
+    "hedera.operator_public_key": "Signatures of another key: each one is checked.",
+    "hedera.nodes": "Somebody else's nodes. Public networks have an address book.",
+    "hedera.mirrors": "A mirror that lies or lags and that nobody compares: name several.",
+    "hedera.relay": "Wallets that cannot reach the chain.",
+    "hedera.chain_id": "Signatures that another network would take too.",
+    "hedera.explorer": "Pages without links to whoever else shows the same.",
+    "hedera.days_left_min": "Anchors and payouts that stop because the account is empty.",
     "chain.engine": "A machine that has no wheel of pyrevm; both engines give equal receipts.",
     "chain.rpc": "An operator who is the only witness of the payouts: another chain has others.",
     "chain.snapshot_interval": "Starts that replay the whole journal.",

@@ -16,6 +16,7 @@ from chargera.domain.errors import InvalidInput, Unreadable
 
 PREFIX = "CHARGERA_"
 CONFIG_FILE = "chargera.toml"
+ENTITY_ID = re.compile(r"\d{1,5}\.\d{1,5}\.\d{1,10}")
 OPERATOR_ID = re.compile(r"[A-Z]{2}\*[A-Z0-9]{3}")
 
 
@@ -42,14 +43,57 @@ class OperatorSettings(_Section):
 class LedgerSettings(_Section):
     """Where heads are anchored."""
 
-    network: Literal["embedded"] = Field(
-        default="embedded", description="the ledger; embedded is simulated on this machine"
+    network: Literal["embedded", "local", "testnet", "mainnet", "custom"] = Field(
+        default="embedded",
+        description="the ledger; embedded is simulated on this machine, the others are Hedera",
     )
     anchor_interval_s: int = Field(
-        default=3600, ge=1, le=30 * 86_400, description="longest network time between anchors"
+        default=3600,
+        ge=1,
+        le=30 * 86_400,
+        description="longest network time between anchors, as the first NetworkPolicy says it",
     )
     anchor_sessions: int = Field(
-        default=256, ge=1, le=1_000_000, description="sessions after which an anchor is due"
+        default=256,
+        ge=1,
+        le=1_000_000,
+        description="sessions after which an anchor is due, as the first NetworkPolicy says it",
+    )
+
+
+class HederaSettings(_Section):
+    """Hedera's network and the account that pays there; not for the embedded ledger."""
+
+    operator_account: str | None = Field(
+        default=None, pattern=ENTITY_ID.pattern, description="account that pays, such as 0.0.1234"
+    )
+    operator_key: SecretStr | None = Field(
+        default=None,
+        description="its private key (ECDSA secp256k1) in hex; none: operator_command signs",
+    )
+    operator_command: str | None = Field(
+        default=None,
+        description="command that signs with its key, for a KMS or HSM: the message in hex on "
+        "standard input, the signature of 64 bytes in hex on standard output",
+    )
+    operator_public_key: str | None = Field(
+        default=None, description="the public key that operator_command signs with, 33 bytes in hex"
+    )
+    nodes: str = Field(
+        default="", description="nodes as HOST:PORT=ACCOUNT, separated by commas; custom and local"
+    )
+    mirrors: str = Field(
+        default="", description="addresses of mirror nodes, separated by commas; empty: by network"
+    )
+    relay: str | None = Field(
+        default=None, description="address of a JSON-RPC relay for wallets; none: by network"
+    )
+    chain_id: int | None = Field(default=None, ge=1, description="chain id of a custom network")
+    explorer: str | None = Field(
+        default=None, description="address of an explorer of a custom network"
+    )
+    days_left_min: int = Field(
+        default=14, ge=1, le=3650, description="days of money left below which a warning is given"
     )
 
 
@@ -147,6 +191,7 @@ class Settings(_Section):
     database: DatabaseSettings = DatabaseSettings()
     operator: OperatorSettings = OperatorSettings()
     ledger: LedgerSettings = LedgerSettings()
+    hedera: HederaSettings = HederaSettings()
     chain: ChainSettings = ChainSettings()
     settlement: SettlementSettings = SettlementSettings()
     log: LogSettings = LogSettings()
