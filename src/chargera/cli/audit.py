@@ -6,19 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chargera.cli.anchor_sources import whole_topics
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from chargera.cli.output import note, progress, show
 from chargera.domain.errors import ChargEraError, Unreadable
 
 if TYPE_CHECKING:
-    from chargera.ledger.mirror_client import MirrorClient
-    from chargera.proofs.anchor import TopicMessage
-    from chargera.proofs.audit import ChainFacts, Mirror, PromiseVerdict
-    from chargera.proofs.trust import Trust
-
-MIRROR = "mirror:"
-MESSAGES_MAX = 1_000_000
-"""Of one topic: an anchor a minute for two years."""
+    from chargera.proofs.audit import ChainFacts, PromiseVerdict
 
 
 def audit(
@@ -28,7 +22,9 @@ def audit(
     ],
     anchors: Annotated[
         list[str] | None,
-        typer.Option("--anchors", help="mirror:URL of the topic; several are compared."),
+        typer.Option(
+            "--anchors", help="FILE of all topic messages, or mirror:URL; several are compared."
+        ),
     ] = None,
     rpc: Annotated[str | None, typer.Option("--rpc", help="Address of the chain.")] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -45,7 +41,7 @@ def audit(
 
     trusted = read_trust(trust)
     source = served_log(log.rstrip("/").removesuffix("/log"))
-    mirrors = [_mirror(text, trusted) for text in anchors or ()]
+    mirrors = [whole_topics(trusted, text) for text in anchors or ()]
     facts = None if rpc is None else _facts(rpc, trust)
     with progress("entries") as report:
         verdicts = judge(source, trusted, mirrors, facts, report)
@@ -72,35 +68,3 @@ def _facts(rpc: str, trust: Path) -> "ChainFacts | None":
     except ChargEraError as error:
         note(f"the chain at {rpc} could not be asked: {error.message}")
         return None
-
-
-def _mirror(text: str, trust: "Trust") -> "Mirror":
-    """Ask a mirror for all messages of the trusted topics."""
-    import httpx2
-
-    from chargera.ledger.mirror_client import MirrorClient
-    from chargera.proofs.audit import Mirror
-
-    if not text.startswith(MIRROR):
-        raise Unreadable(
-            f"'{text}' is no mirror", field="anchors", remedy="write it as mirror:http://HOST"
-        )
-    url = text.removeprefix(MIRROR)
-    topics = {topic.topic_id for topic in trust.topics or ()}
-    with httpx2.Client(trust_env=False) as client:
-        mirror = MirrorClient(url, client)
-        try:
-            found = [message for topic in sorted(topics) for message in _all(mirror, topic)]
-        except ChargEraError as error:
-            note(f"the mirror {url} could not be asked: {error.message}")
-            return Mirror(url, None)
-    return Mirror(url, found)
-
-
-def _all(mirror: "MirrorClient", topic_id: str) -> "list[TopicMessage]":
-    found: list[TopicMessage] = []
-    while page := mirror.messages(topic_id, len(found) + 1):
-        found += page
-        if len(found) > MESSAGES_MAX:
-            raise Unreadable(f"topic {topic_id} has more than {MESSAGES_MAX} messages")
-    return found

@@ -1,25 +1,22 @@
 """`chargera verify` and `chargera verify-meter`: what a stranger checks, without any server."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chargera.cli.anchor_sources import DOCUMENT_BYTES_MAX, MIRROR, answer_about, read_json
 from chargera.cli.files import read_bytes
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from chargera.cli.output import show
-from chargera.domain.errors import ChargEraError, Undetermined, Unreadable
+from chargera.domain.errors import ChargEraError, Unreadable
 
 if TYPE_CHECKING:
     from chargera.proofs.kept_head import LogSource
-    from chargera.proofs.receipt import MirrorAnswer
+    from chargera.proofs.mirrors import MirrorAnswer
     from chargera.proofs.receipt_settlement import ChainAnswer
     from chargera.proofs.trust import Trust
-
-MIRROR = "mirror:"
-DOCUMENT_BYTES_MAX = 16 * 2**20
 
 
 def verify(
@@ -108,7 +105,7 @@ def read_trust(path: Path) -> "Trust":
     """Read a trust file. Raises Unreadable."""
     from chargera.proofs.trust import parse_trust
 
-    return parse_trust(_json(path))
+    return parse_trust(read_json(path))
 
 
 def _trust(path: Path | None, log_key: str | None) -> "Trust | None":
@@ -145,37 +142,17 @@ def _logs(kept: Path, sources: Sequence[str]) -> "list[LogSource]":
 
 
 def _mirrors(sources: Sequence[str], receipt: bytes) -> "list[MirrorAnswer]":
-    return [
-        _ask(source.removeprefix(MIRROR), receipt)
-        if source.startswith(MIRROR)
-        else _saved(Path(source))
-        for source in sources
-    ]
-
-
-def _ask(url: str, receipt: bytes) -> "MirrorAnswer":
-    """Ask a mirror for the messages that the receipt names; silence is an answer too."""
-    import httpx2
-
-    from chargera.ledger.mirror_client import MirrorClient
-    from chargera.proofs.receipt import MirrorAnswer, parse_receipt
+    """Ask the sources about the receipt's anchor, if it has one."""
+    from chargera.proofs.mirrors import MirrorAnswer
+    from chargera.proofs.receipt import parse_receipt
 
     try:
         anchor = parse_receipt(receipt).anchor
-    except ChargEraError:
-        return MirrorAnswer(url, ())  # `verify_receipt` says what is wrong with it
+    except (ChargEraError, RecursionError):
+        anchor = None  # `verify_receipt` says what is wrong with it
     if anchor is None:
-        return MirrorAnswer(url, ())
-    with httpx2.Client(trust_env=False) as client:
-        try:
-            mirror = MirrorClient(url, client)
-            first = max(1, anchor.sequence_number - 1)
-            found = mirror.messages(anchor.topic_id, first)
-        except (Undetermined, Unreadable) as error:
-            return MirrorAnswer(url, None, error.message)
-        except ChargEraError as error:
-            return MirrorAnswer(url, (), error.message)
-    return MirrorAnswer(url, found)
+        return [MirrorAnswer(source.removeprefix(MIRROR), ()) for source in sources]
+    return [answer_about(anchor, source) for source in sources]
 
 
 def _chain_answer(rpc: str, trust: Path | None, receipt: bytes) -> "ChainAnswer | None":
@@ -196,40 +173,3 @@ def _chain_answer(rpc: str, trust: Path | None, receipt: bytes) -> "ChainAnswer 
         return on_chain(rpc, trust, lambda c: read_settlement(c, rpc, settlement, leaf))
     except ChargEraError as error:  # silence, another chain, or no trust file that names one
         return ChainAnswer(rpc, None, is_settled=False, fault=error.message)
-
-
-def _saved(path: Path) -> "MirrorAnswer":
-    """Read messages that a mirror once answered with: a page, or a list of pages or rows.
-
-    The output of `anchor list --json` is such a list; rows of it that wait for their place on
-    the topic are no messages yet.
-    """
-    from chargera.proofs.anchor import parse_mirror_page, parse_mirror_row
-    from chargera.proofs.receipt import MirrorAnswer
-
-    document = _json(path)
-    found = []
-    for part in document if isinstance(document, list) else [document]:
-        if isinstance(part, dict) and "messages" in part:
-            found += parse_mirror_page(part)[0]
-        elif not _waits(part):
-            found.append(parse_mirror_row(part))
-    return MirrorAnswer(str(path), found)
-
-
-def _waits(row: object) -> bool:
-    """Tell whether a row of `anchor list` is of a head that is not on the topic yet."""
-    return isinstance(row, dict) and "tree_size" in row and row.get("sequence_number") is None
-
-
-def _json(path: Path) -> Any:
-    from chargera.proofs.nesting import check_nesting
-
-    data = read_bytes(path, DOCUMENT_BYTES_MAX)
-    try:
-        check_nesting(data)
-        return json.loads(data)
-    except ValueError as error:
-        raise Unreadable(
-            f"{path} is not JSON: {error}", field="file", remedy="save it again from its source"
-        ) from error

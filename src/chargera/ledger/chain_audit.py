@@ -16,7 +16,12 @@ from chargera.ledger.abi import SELECTOR_BYTES, Event, interface
 from chargera.ledger.evm.rpc_backend import RpcChain
 from chargera.ledger.network_contracts import ChainContracts
 from chargera.proofs.audit import ChainFacts, SettledLeaf
-from chargera.proofs.chain_values import address_text, parse_address, parse_hex
+from chargera.proofs.chain_values import (
+    address_text,
+    parse_address,
+    parse_hex,
+    topic_of_address,
+)
 from chargera.proofs.settlement import Batch, Health, batch_digest, parse_leaf
 
 HUB = "SettlementHub"
@@ -33,6 +38,7 @@ async def audit_facts(contracts: ChainContracts) -> ChainFacts:
     killed = {bytes(event.members.digest) for event in await contracts.events(HUB, "Killed")}
     leaves: list[SettledLeaf] = []
     faults: list[str] = []
+    newest: dict[str, int] = {}
     for proposed in await contracts.events(HUB, "Proposed"):
         digest = bytes(proposed.members.digest)
         if digest in killed:
@@ -43,7 +49,9 @@ async def audit_facts(contracts: ChainContracts) -> ChainFacts:
             faults.append(f"batch {digest.hex()}: {error.message}")
         else:
             leaves += _leaves(batch, digest, settled.get(digest))
-    return ChainFacts(await _anchor_interval(contracts), leaves, faults)
+            topic_id = topic_of_address(batch.topic)
+            newest[topic_id] = max(newest.get(topic_id, 0), batch.sequence_number)
+    return ChainFacts(await _anchor_interval(contracts), leaves, faults, newest)
 
 
 async def _anchor_interval(contracts: ChainContracts) -> timedelta:

@@ -1,11 +1,12 @@
 """Reads topic messages from a mirror node's REST API, for whoever checks an anchor."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 
-from chargera.domain.errors import NotFound, Unavailable, Unreadable
+from chargera.domain.errors import InvalidInput, NotFound, Unavailable, Unreadable
 from chargera.proofs.anchor import (
     AnchoredMessage,
     TopicMessage,
@@ -13,7 +14,7 @@ from chargera.proofs.anchor import (
     parse_mirror_row,
 )
 from chargera.proofs.nesting import check_nesting
-from chargera.proofs.running_hash import ZERO_HASH
+from chargera.proofs.running_hash import ZERO_HASH, parse_consensus_timestamp
 
 PAGE_ROWS = 100
 TIMEOUT_S = 10.0
@@ -50,7 +51,37 @@ class MirrorClient:
             {"limit": PAGE_ROWS, "order": "asc", "sequencenumber": f"gte:{from_sequence_number}"},
         )
         messages, _ = parse_mirror_page(document)
+        before = from_sequence_number - 1
+        for message in messages:
+            if message.topic_id != topic_id or message.sequence_number <= before:
+                raise Unreadable(
+                    f"{self._base_url} answered with message {message.sequence_number} of"
+                    f" {message.topic_id} when asked for what comes after {before} of {topic_id}"
+                )
+            before = message.sequence_number
         return messages
+
+    def as_of(self) -> datetime | None:
+        """Return the end of the newest block that it knows; None if it does not tell of blocks.
+
+        What came to consensus after that, this mirror cannot know. Raises as `anchored` does.
+        """
+        try:
+            document = self._get("/api/v1/blocks", {"limit": 1, "order": "desc"})
+        except NotFound:
+            return None
+        match document:
+            case {"blocks": [{"timestamp": {"to": str(text)}}, *_]}:
+                pass
+            case _:
+                return None
+        try:
+            seconds, nanoseconds = parse_consensus_timestamp(text)
+            return datetime.fromtimestamp(seconds, UTC) + timedelta(
+                microseconds=nanoseconds // 1_000
+            )
+        except (InvalidInput, ValueError, OverflowError, OSError):
+            raise Unreadable(f"{self._base_url} tells of a block that ends at no time") from None
 
     def _message(self, topic_id: str, sequence_number: int) -> TopicMessage:
         document = self._get(f"/api/v1/topics/{topic_id}/messages/{sequence_number}", {})

@@ -51,10 +51,14 @@ class Promise(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """What a mirror told of the trusted topics, oldest first; None: it could not be asked."""
+    """What a mirror told of the trusted topics, oldest first; None: it could not be asked.
+
+    `as_of` is up to when it knows the ledger, where it tells; otherwise it counts as up to date.
+    """
 
     name: str
     messages: Sequence[TopicMessage] | None
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class ChainFacts:
     leaves: Sequence[SettledLeaf]
     faults: Sequence[str] = ()
     """Batches whose contents do not have the digest that the chain keeps, each in a sentence."""
+    topic_messages: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """By topic the number of the newest message that a batch rests on: a mirror must have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +150,12 @@ def audit(
     """
     findings = _Findings()
     head = open_checkpoint(log.read("checkpoint"), trust.origin, trust.log_keys)
-    anchors = _anchors(mirrors, trust, findings)
+    anchors = _anchors(mirrors, trust, facts, findings)
     wanted = {leaf.log_index for leaf in facts.leaves} if facts else set()
     sizes = {anchor.head.size for anchor in anchors} | {head.size}
     walk = _walk(log, head.size, sizes, wanted, findings, progress)
     _compare_heads(head, anchors, walk, findings)
-    _judge_times(anchors, walk, facts, findings)
+    _judge_times(anchors, walk, facts, mirrors, findings)
     _judge_leaves(facts, walk, findings)
     details = _details(head, anchors, facts)
     return [_verdict(promise, details[promise], findings) for promise in Promise]
@@ -191,24 +197,33 @@ def _details(
 # The topic ---------------------------------------------------------------------------------
 
 
-def _anchors(mirrors: Sequence[Mirror], trust: Trust, findings: _Findings) -> list[_Anchor]:
-    """Return the heads on the trusted topics in order of consensus."""
-    asked = [mirror for mirror in mirrors if mirror.messages is not None]
-    if not asked:
-        for promise in (Promise.ONLY_GREW, Promise.PROMPT, Promise.ANCHORED, Promise.ONE_VIEW):
-            findings.cannot_tell(promise, "no mirror of the topic could be asked")
+_OF_TOPIC = (Promise.ONLY_GREW, Promise.PROMPT, Promise.ANCHORED, Promise.ONE_VIEW)
+"""The promises that only the topic can show."""
+
+
+def _anchors(
+    mirrors: Sequence[Mirror], trust: Trust, facts: ChainFacts | None, findings: _Findings
+) -> list[_Anchor]:
+    """Return the heads on the trusted topics in order of consensus.
+
+    A mirror that contradicts itself is not believed in anything, and where two contradict each
+    other only what comes before is: what they hide cannot be judged.
+    """
+    sound = [mirror for mirror in mirrors if _is_sound(mirror, findings)]
+    if not sound:
+        for promise in _OF_TOPIC:
+            findings.cannot_tell(promise, "no mirror of the topic could be asked and believed")
         return []
-    if len(asked) < len(mirrors):
-        findings.cannot_tell(Promise.ONE_VIEW, "a mirror of the topic could not be asked")
-    by_topic = [_by_topic(mirror) for mirror in asked]
-    for name, topics in zip((mirror.name for mirror in asked[1:]), by_topic[1:], strict=True):
-        _compare_mirrors(by_topic[0], topics, f"{asked[0].name} and {name}", findings)
     anchors = []
-    for topic_id, messages in by_topic[0].items():
-        try:
-            chain(messages)
-        except ChargEraError as error:
-            findings.break_(Promise.ONE_VIEW, f"topic {topic_id}: {error.message}")
+    for topic_id in dict.fromkeys(topic.topic_id for topic in trust.topics or ()):
+        messages = _agreed(sound, topic_id, findings)
+        resting = 0 if facts is None else facts.topic_messages.get(topic_id, 0)
+        if len(messages) < resting:
+            why = (
+                f"a batch rests on message {resting} of topic {topic_id}, which no mirror has (yet)"
+            )
+            for promise in (Promise.ANCHORED, Promise.ONE_VIEW):
+                findings.cannot_tell(promise, why)
         anchors += [
             anchor
             for message in messages
@@ -217,29 +232,49 @@ def _anchors(mirrors: Sequence[Mirror], trust: Trust, findings: _Findings) -> li
     return sorted(anchors, key=lambda anchor: anchor.at)
 
 
-def _by_topic(mirror: Mirror) -> dict[str, list[TopicMessage]]:
+def _is_sound(mirror: Mirror, findings: _Findings) -> bool:
+    """Say whether a mirror told every topic whole and with the running hashes of its content."""
+    if mirror.messages is None:
+        findings.cannot_tell(Promise.ONE_VIEW, f"the mirror {mirror.name} could not be asked")
+        return False
     topics: dict[str, list[TopicMessage]] = {}
-    for message in mirror.messages or ():
+    for message in mirror.messages:
         topics.setdefault(message.topic_id, []).append(message)
-    return topics
+    for topic_id, messages in topics.items():
+        try:
+            chain(messages)
+        except ChargEraError as error:
+            findings.cannot_tell(
+                Promise.ONE_VIEW,
+                f"the mirror {mirror.name} contradicts itself on topic {topic_id}: {error.message}",
+            )
+            return False
+    return True
 
 
-def _compare_mirrors(
-    ours: Mapping[str, Sequence[TopicMessage]],
-    theirs: Mapping[str, Sequence[TopicMessage]],
-    names: str,
-    findings: _Findings,
-) -> None:
-    """Two mirrors may lag behind each other; where both have a message it is the same."""
-    for topic_id, messages in ours.items():
-        other = {message.sequence_number: message for message in theirs.get(topic_id, ())}
-        for message in messages:
-            if other.get(message.sequence_number, message) != message:
-                number = message.sequence_number
-                findings.break_(
-                    Promise.ONE_VIEW,
-                    f"{names} tell different messages {number} of topic {topic_id}",
-                )
+def _agreed(
+    mirrors: Sequence[Mirror], topic_id: str, findings: _Findings
+) -> Sequence[TopicMessage]:  # fmt: skip
+    """Return the messages of a topic as the longest mirror tells, up to the first contradiction."""
+    told = [[m for m in mirror.messages or () if m.topic_id == topic_id] for mirror in mirrors]
+    longest = max(told, key=len)
+    teller = mirrors[told.index(longest)].name
+    until = len(longest)
+    for mirror, messages in zip(mirrors, told, strict=True):
+        if len(messages) < len(longest):
+            findings.cannot_tell(
+                Promise.ONE_VIEW,
+                f"{mirror.name} has no message {len(messages) + 1} of topic {topic_id} (yet)",
+            )
+        for place, (message, other) in enumerate(zip(longest, messages, strict=False)):
+            if message != other:
+                names = f"{teller} and {mirror.name}"
+                why = f"{names} tell different messages {place + 1} of topic {topic_id}"
+                for promise in _OF_TOPIC:
+                    findings.cannot_tell(promise, why)
+                until = min(until, place)
+                break
+    return longest[:until]
 
 
 def _anchor(message: TopicMessage, trust: Trust, findings: _Findings) -> _Anchor | None:
@@ -382,7 +417,11 @@ def _compare_heads(
 
 
 def _judge_times(
-    anchors: Sequence[_Anchor], walk: _Walk, facts: ChainFacts | None, findings: _Findings
+    anchors: Sequence[_Anchor],
+    walk: _Walk,
+    facts: ChainFacts | None,
+    mirrors: Sequence[Mirror],
+    findings: _Findings,
 ) -> None:
     """Compare when entries were received with when heads came that have them, or lack them."""
     if facts is None:
@@ -406,8 +445,14 @@ def _judge_times(
         if anchor.head.size >= covered:
             covered, before = anchor.head.size, anchor
     waiting = [at for at in walk.received_at[covered:] if at is not None]
-    if interval is not None and waiting and waiting[0] + interval < waiting[-1]:
-        findings.break_(Promise.ANCHORED, f"entry {covered} and what follows is not anchored yet")
+    if interval is None or not waiting or waiting[0] + interval >= waiting[-1]:
+        return
+    due, name = waiting[0] + interval, f"entry {covered} and what follows is not anchored yet"
+    known = [mirror.as_of for mirror in mirrors if mirror.as_of is not None]
+    if known and max(known) < due:
+        findings.cannot_tell(Promise.ANCHORED, f"{name} according to mirrors that lag behind it")
+    elif Promise.ANCHORED not in findings.unknown:
+        findings.break_(Promise.ANCHORED, name)
 
 
 def _judge_leaves(facts: ChainFacts | None, walk: _Walk, findings: _Findings) -> None:

@@ -19,12 +19,13 @@ from chargera.domain.messages import ReadingContext
 from chargera.domain.settlement import BatchState
 from chargera.domain.transaction import Anomaly, SessionEvent
 from chargera.proofs import canonical, records
-from chargera.proofs.anchor import AnchoredMessage, TopicMessage
+from chargera.proofs.anchor import AnchoredMessage
 from chargera.proofs.cdr import Correction, Judgement, SessionFacts, SignedMeterValue, judge
 from chargera.proofs.checkpoint import Checkpoint, parse_checkpoint
 from chargera.proofs.entry import EntryKind, Envelope, commit, envelope_bytes
 from chargera.proofs.kept_head import LogSource, compare_with_kept
 from chargera.proofs.meter_key import load_meter_key
+from chargera.proofs.mirrors import MirrorAnswer, judge_anchor
 from chargera.proofs.note import parse_note
 from chargera.proofs.ocpi import tariff_digest, tariff_from_ocpi
 from chargera.proofs.receipt_settlement import (
@@ -133,15 +134,6 @@ class Receipt:
     def cdr(self) -> ReceiptEntry:
         """The bill that stands: the last CDR."""
         return self.of_kind(EntryKind.CDR)[-1]
-
-
-@dataclass(frozen=True, slots=True)
-class MirrorAnswer:
-    """What one source of topic messages says; `messages` None: it could not be reached."""
-
-    source: str
-    messages: Sequence[TopicMessage] | None
-    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -545,20 +537,7 @@ def _check_anchor_on_topic(case: _Case) -> _Finding:
         )
     if anchor is None:
         return StepStatus.PENDING, "there is no anchor to look for yet"
-    for answer in case.mirrors:
-        if answer.messages is None:
-            return StepStatus.PENDING, f"{answer.source}: {answer.fault}"
-        rows = {m.sequence_number: m for m in answer.messages if m.topic_id == anchor.topic_id}
-        row = rows.get(anchor.sequence_number)
-        if row is None:
-            return StepStatus.PENDING, f"{answer.source} does not have the message (yet)"
-        before = rows.get(anchor.sequence_number - 1)
-        if AnchoredMessage.after(anchor.previous_running_hash, row) != anchor:
-            return StepStatus.FAILED, f"{answer.source} has another message at that place"
-        if before is not None and before.running_hash != anchor.previous_running_hash:
-            return StepStatus.FAILED, f"{answer.source} has another message before it"
-    sources = ", ".join(answer.source for answer in case.mirrors)
-    return StepStatus.OK, f"the message stands on the topic according to {sources}"
+    return judge_anchor(anchor, case.mirrors)
 
 
 def _check_old_checkpoint(case: _Case) -> _Finding:

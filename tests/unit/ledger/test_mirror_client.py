@@ -128,3 +128,42 @@ def test_a_mirror_that_fails_is_unavailable() -> None:
 
     with pytest.raises(Unavailable, match="no route"):
         client(unreachable).anchored(TOPIC, 1)
+
+
+@pytest.mark.parametrize("numbers", [[4], [5, 4], [4, 4], [2, 1]])
+def test_messages_that_were_not_asked_for__are_refused(numbers: list[int]) -> None:
+    rows = messages(5)
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        page = [rows[number - 1].to_mirror() for number in numbers]
+        return httpx2.Response(200, json={"messages": page, "links": {"next": None}})
+
+    first = 5 if numbers == [4] else 1
+    with pytest.raises(Unreadable, match="when asked for what comes after"):
+        client(answer).messages(TOPIC, first)
+
+
+def test_as_of__is_the_end_of_the_newest_block() -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        assert (request.url.path, request.url.params["order"]) == ("/api/v1/blocks", "desc")
+        block = {"number": 7, "timestamp": {"from": "1.0", "to": "1777881600.000000001"}}
+        return httpx2.Response(200, json={"blocks": [block]})
+
+    found = client(answer).as_of()
+    assert found is not None
+    assert found.timestamp() == 1777881600
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(404, {}), (200, {"blocks": []}), (200, {"blocks": [{"timestamp": {"to": None}}]})],
+)
+def test_as_of__a_mirror_without_blocks__does_not_tell(status: int, body: Any) -> None:
+    assert client(lambda request: httpx2.Response(status, json=body)).as_of() is None
+
+
+@pytest.mark.parametrize("text", ["yesterday", "99999999999999.000000000"])
+def test_as_of__no_time__is_refused(text: str) -> None:
+    body = {"blocks": [{"timestamp": {"to": text}}]}
+    with pytest.raises(Unreadable, match="no time"):
+        client(lambda request: httpx2.Response(200, json=body)).as_of()

@@ -229,21 +229,77 @@ def test_audit__anchor_too_late_or_missing__named(cuts: tuple[int, ...], offence
     assert broken(verdicts) == {"P3": offence}
 
 
-def test_audit__mirrors_disagree__named_lag_is_not() -> None:
+def test_audit__one_mirror_lags_behind_the_other__not_known_to_be_one_view() -> None:
     rows = anchored(the_log())
-    lagging = Mirror("m2", rows[:2])
-    assert not broken(judged(mirrors=[Mirror("m1", rows), lagging]))
-    lying = Mirror("m2", anchored(the_log({0: entry(1)})))
-    found = broken(judged(mirrors=[Mirror("m1", rows), lying]))
-    assert found == {"P4": "m1 and m2 tell different messages 1 of topic 0.0.1001"}
+    for mirrors in ([rows, rows[:2]], [rows[:2], rows], [rows, []]):
+        told = [Mirror(f"m{n}", messages) for n, messages in enumerate(mirrors, 1)]
+        verdicts = judged(mirrors=told)
+        assert unknown(verdicts) == ["P4"]
+        assert "(yet)" in verdicts[Promise.ONE_VIEW].detail
+        assert exit_code(list(verdicts.values())) == 3
 
 
-def test_audit__running_hash_wrong__named() -> None:
+def test_audit__mirrors_contradict_each_other__nothing_after_that_is_known() -> None:
     rows = anchored(the_log())
-    rows[1] = replace(rows[1], running_hash=bytes(48))
-    found = broken(judged(mirrors=[Mirror("m1", rows)]))
-    assert found["P4"] is not None
-    assert "running hash" in found["P4"]
+    lying = anchored(the_log({599: entry(1)}))  # all but the last head is the same
+    for first, second in ((rows, lying), (lying, rows)):
+        verdicts = judged(mirrors=[Mirror("m1", first), Mirror("m2", second)])
+        assert unknown(verdicts) == ["P1", "P2", "P3", "P4"]
+        said = "m1 and m2 tell different messages 4 of topic 0.0.1001"
+        assert verdicts[Promise.ONE_VIEW].detail == said
+        assert exit_code(list(verdicts.values())) == 3
+
+
+def test_audit__offence_before_a_contradiction__still_named() -> None:
+    entries = the_log()
+    rows = anchored(entries)
+    lying = anchored(the_log({599: entry(1)}))
+    other = the_log({1: entry(2)})
+    found = broken(judged(log=served(other), mirrors=[Mirror("m1", rows), Mirror("m2", lying)]))
+    assert found["P1"] == "message 1 of topic 0.0.1001: its head of 3 is not the log's"
+
+
+@pytest.mark.parametrize(
+    "tampered",
+    [
+        {"message": b"other"},
+        {"payer_account_id": "0.0.7"},
+        {"consensus_timestamp": "1777881600.000000006"},
+        {"running_hash": bytes(48)},
+        {"sequence_number": 5},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_audit__mirror_contradicts_itself__is_not_believed(tampered: dict[str, Any]) -> None:
+    rows = anchored(the_log())
+    spoilt = [rows[0], replace(rows[1], **tampered), *rows[2:]]
+    verdicts = judged(mirrors=[Mirror("m1", spoilt)])
+    assert unknown(verdicts) == ["P1", "P2", "P3", "P4"]
+    assert "m1 contradicts itself on topic 0.0.1001" in verdicts[Promise.ONE_VIEW].detail
+    beside = judged(mirrors=[Mirror("m1", spoilt), Mirror("m2", rows)])
+    assert unknown(beside) == ["P4"]
+    for swapped in ([rows[1], rows[0], *rows[2:]], [rows[0], *rows[2:]]):
+        assert "P4" in unknown(judged(mirrors=[Mirror("m1", swapped)]))
+
+
+def test_audit__mirror_lags_behind_what_is_due__late_anchor_is_nobodys_fault() -> None:
+    rows = anchored(the_log(), (3, 40))
+    due = BEGAN + 40 * STEP + facts().anchor_interval + timedelta(minutes=5)
+    lags = judged(mirrors=[Mirror("m1", rows, due - timedelta(seconds=1))])
+    assert unknown(lags) == ["P3"]
+    assert "mirrors that lag" in lags[Promise.ANCHORED].detail
+    assert list(broken(judged(mirrors=[Mirror("m1", rows, due)]))) == ["P3"]
+    assert list(broken(judged(mirrors=[Mirror("m1", rows)]))) == ["P3"]
+
+
+def test_audit__batch_rests_on_a_message_that_no_mirror_has__lag() -> None:
+    rows = anchored(the_log())
+    resting = facts(topic_messages={TOPIC: 4})
+    assert not unknown(judged(mirrors=[Mirror("m1", rows)], facts=resting))
+    verdicts = judged(mirrors=[Mirror("m1", rows[:3])], facts=resting)
+    assert unknown(verdicts) == ["P3", "P4"]
+    assert "rests on message 4" in verdicts[Promise.ONE_VIEW].detail
+    assert exit_code(list(verdicts.values())) == 3
 
 
 def test_audit__message_of_a_stranger_on_the_topic__nobodys_fault() -> None:

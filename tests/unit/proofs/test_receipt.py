@@ -17,9 +17,9 @@ from chargera.proofs import canonical
 from chargera.proofs.anchor import AnchoredMessage, TopicMessage
 from chargera.proofs.cdr import Correction
 from chargera.proofs.entry import EntryKind
+from chargera.proofs.mirrors import MirrorAnswer
 from chargera.proofs.note import VerifierKey
 from chargera.proofs.receipt import (
-    MirrorAnswer,
     ReceiptVerdict,
     parse_receipt,
     verify_receipt,
@@ -413,11 +413,11 @@ def mirror_row(anchor: AnchoredMessage, **changes: Any) -> TopicMessage:
         ([{}], StepStatus.OK),
         ([], StepStatus.PENDING),
         ([{"topic_id": "0.0.9"}], StepStatus.PENDING),
-        ([{"message": b"x"}], StepStatus.FAILED),
-        ([{"running_hash": bytes(48)}], StepStatus.FAILED),
+        ([{"message": b"x"}], StepStatus.PENDING),
+        ([{"running_hash": bytes(48)}], StepStatus.PENDING),
     ],
 )
-def test_verify__mirror_answers__agree_lag_or_lie(
+def test_verify__mirror_answers__agrees_lags_or_lies(
     rows: list[dict[str, Any]], status: StepStatus
 ) -> None:
     it = sample()
@@ -425,25 +425,7 @@ def test_verify__mirror_answers__agree_lag_or_lie(
     answer = MirrorAnswer("mirror", [mirror_row(anchor, **changes) for changes in rows])
     verdict = verify_receipt(it.document(), trust(), mirrors=[answer])
     assert steps(verdict)["anchor_on_topic"] is status
-
-
-def test_verify__mirror_has_another_predecessor__lie() -> None:
-    it = sample()
-    first = anchor_of(it.log.note())
-    second = AnchoredMessage(
-        topic_id=first.topic_id,
-        payer_account_id=first.payer_account_id,
-        sequence_number=2,
-        consensus_timestamp="1777881601.000000000",
-        message=first.message,
-        running_hash=bytes(48),
-        previous_running_hash=first.running_hash,
-    )
-    data = edited(it.document(), lambda d: d.update(anchor=second.to_json()))
-    before = mirror_row(first, running_hash=bytes(48))
-    answer = MirrorAnswer("mirror", [before, mirror_row(second)])
-    verdict = verify_receipt(data, trust(), mirrors=[answer])
-    assert steps(verdict)["anchor_on_topic"] is StepStatus.FAILED
+    assert verdict.exit_code == (0 if status is StepStatus.OK else 3)
 
 
 def test_verify__mirror_not_reached_or_nothing_anchored__undetermined() -> None:
