@@ -12,7 +12,7 @@ It is as near to the network as one process comes, and this it is not:
 - the mirror answers from the node's memory at the present state: a block, a timestamp or a balance
   in the past cannot be asked for, and a lag hides rows, not states; blocks are stretches of two
   seconds whose hashes mean nothing;
-- TLS, address book signatures and the gRPC API of mirrors do not exist.
+- there is no TLS; the mirror's gRPC subscriptions know no faults.
 
     async with running_emulator(seed="a") as emulator:
         emulator.grpc_address, emulator.mirror_url, emulator.operator_id, emulator.operator_key_hex

@@ -53,10 +53,14 @@ class Run:
     nonce: int | None = None
 
 
+def block_number(ledger: "Ledger", time_ns: int) -> int:
+    """Return the number of the block of a time, counted from 1, one every two seconds."""
+    return 1 + (time_ns - ledger.genesis_ns) // (BLOCK_S * NS_PER_S)
+
+
 def block_at(ledger: "Ledger", time_ns: int) -> Block:
-    """Return the block of a time: a number every two seconds, the time that of the consensus."""
-    number = (time_ns - ledger.genesis_ns) // (BLOCK_S * NS_PER_S)
-    return Block(number + 1, time_ns // NS_PER_S)
+    """Return the block that a run at this consensus time sees: its time is that second."""
+    return Block(block_number(ledger, time_ns), time_ns // NS_PER_S)
 
 
 def check_ethereum(ledger: "Ledger", content: Any) -> None:
@@ -185,7 +189,7 @@ def error_text(outcome: Outcome) -> str:
         return ""
     if outcome.halt is None:
         return f"0x{outcome.output.hex()}"
-    return codes.ResponseCodeEnum.Name(status_of(outcome))
+    return status_name(outcome)
 
 
 def status_name(outcome: Outcome) -> str:
@@ -196,13 +200,14 @@ def status_name(outcome: Outcome) -> str:
 
 def status_of(outcome: Outcome) -> int:
     """Return the response code of an outcome."""
+    code: int = codes.CONTRACT_EXECUTION_EXCEPTION
     if outcome.succeeded:
-        return codes.SUCCESS
-    if outcome.halt is None:
-        return codes.CONTRACT_REVERT_EXECUTED
-    if any(word in outcome.halt.lower() for word in _OUT_OF_GAS):
-        return codes.INSUFFICIENT_GAS
-    return codes.CONTRACT_EXECUTION_EXCEPTION
+        code = codes.SUCCESS
+    elif outcome.halt is None:
+        code = codes.CONTRACT_REVERT_EXECUTED
+    elif any(word in outcome.halt.lower() for word in _OUT_OF_GAS):
+        code = codes.INSUFFICIENT_GAS
+    return code
 
 
 def _ethereum_data(ledger: "Ledger", content: Any) -> EthereumData:
@@ -299,6 +304,7 @@ __all__ = [
     "Evm",
     "Run",
     "block_at",
+    "block_number",
     "call",
     "check_ethereum",
     "contract_address",

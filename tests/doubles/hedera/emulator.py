@@ -13,6 +13,7 @@ from tests.doubles.hedera.hapi import Node
 from tests.doubles.hedera.http import HttpServer
 from tests.doubles.hedera.ledger import OPERATOR, Ledger
 from tests.doubles.hedera.mirror import Mirror
+from tests.doubles.hedera.mirror_grpc import MirrorGrpc
 from tests.doubles.hedera.rest import not_found
 
 CHAIN_ID = 298
@@ -27,6 +28,7 @@ class Emulator:
 
     ledger: Ledger
     node: Node
+    mirror_grpc: MirrorGrpc
     clock: EmulatorClock
     faults: Faults
     servers: list[HttpServer] = field(default_factory=list)
@@ -35,6 +37,11 @@ class Emulator:
     def grpc_address(self) -> str:
         """`host:port` of the node, whose account is 0.0.3."""
         return self.node.address
+
+    @property
+    def mirror_grpc_address(self) -> str:
+        """`host:port` where topics can be subscribed to."""
+        return self.mirror_grpc.address
 
     @property
     def mirror_url(self) -> str:
@@ -70,6 +77,7 @@ class Emulator:
         return {
             "grpc": self.grpc_address,
             "node_account": NODE_ACCOUNT,
+            "mirror_grpc": self.mirror_grpc_address,
             "mirror": self.mirror_url,
             "mirrors": self.mirror_urls,
             "control": f"{self.mirror_url}{CONTROL}",
@@ -117,7 +125,7 @@ def start(
     faults = Faults()
     ledger = Ledger(seed, emulated, faults, chain_id, engine)
     node = Node(ledger, grpc_port)
-    emulator = Emulator(ledger, node, emulated, faults)
+    emulator = Emulator(ledger, node, MirrorGrpc(ledger), emulated, faults)
     for number in range(mirrors):
         mirror = Mirror(ledger, number, lambda: node.address)
 
@@ -139,6 +147,7 @@ def start(
 def stop(emulator: Emulator) -> None:
     """End node and mirrors."""
     emulator.node.stop()
+    emulator.mirror_grpc.stop()
     for server in emulator.servers:
         server.stop()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import rlp
 from eth_account import Account as EthAccount
-from eth_account.typed_transactions import TypedTransaction
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_keys.datatypes import Signature
 from hexbytes import HexBytes
 from hiero_sdk_python.hapi.services.basic_types_pb2 import Key

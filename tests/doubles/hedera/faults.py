@@ -117,9 +117,11 @@ class Faults:
             self.throttles[document["throttle"]] = int(document["per_second"])
         else:
             known = ("times", "method", "value", "mirror")
-            self.add(
-                document["kind"], **{name: document[name] for name in known if name in document}
-            )
+            options = {name: document[name] for name in known if name in document}
+            number = document.get("sequence_number")
+            if number is not None:  # a lie about one message
+                options["where"] = lambda row: row["sequence_number"] == number
+            self.add(document["kind"], **options)
 
 
 def _is_at(fault: Fault, method: str, mirror: int | None) -> bool:

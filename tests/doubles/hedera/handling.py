@@ -83,6 +83,12 @@ class Record:
     parent_ns: int | None = None
 
     @property
+    def run_hash(self) -> bytes:
+        """The hash by which a run is known: Ethereum's, or the beginning of Hedera's."""
+        ethereum = self.run.ethereum if self.run else None
+        return ethereum.hash if ethereum else self.hash[:32]
+
+    @property
     def status(self) -> str:
         """The response code's name."""
         name: str = codes.ResponseCodeEnum.Name(self.receipt.status)

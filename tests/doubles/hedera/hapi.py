@@ -13,7 +13,6 @@ from hiero_sdk_python.hapi.services import (
     schedule_service_pb2_grpc,
     smart_contract_service_pb2_grpc,
 )
-from hiero_sdk_python.hapi.services import response_code_pb2 as codes
 from hiero_sdk_python.hapi.services.query_pb2 import Query
 from hiero_sdk_python.hapi.services.transaction_pb2 import Transaction
 from hiero_sdk_python.hapi.services.transaction_response_pb2 import TransactionResponse
@@ -96,9 +95,8 @@ class Node:
         def transact(servicer: Any, request: Transaction, context: Any) -> TransactionResponse:
             self._check_up(method, context)
             code, arrived = self._ledger.submit(request, method)
-            taken = code == codes.OK and arrived is not None
-            faults = self._ledger.faults
-            if taken and faults.strikes(FaultKind.TIMEOUT_AFTER_SUCCESS, method, arrived.body):
+            late = FaultKind.TIMEOUT_AFTER_SUCCESS
+            if arrived and self._ledger.faults.strikes(late, method, arrived.body):
                 context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the answer never came")
             return TransactionResponse(nodeTransactionPrecheckCode=code)
 

@@ -46,7 +46,7 @@ def _handler(answer: Answer) -> type[BaseHTTPRequestHandler]:
             try:
                 body = json.loads(data) if data else None
             except ValueError:
-                body = data
+                body = data  # a transaction of HAPI
             items = parse_qsl(split.query, keep_blank_values=True)
             status, document = answer(self.command, unquote(split.path), items, body)
             said = json.dumps(document).encode()

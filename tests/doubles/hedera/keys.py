@@ -94,7 +94,9 @@ def count(key: Key | None) -> int:
 
 def document(key: Key | None) -> JsonObject | None:
     """Return a key as a mirror shows it."""
-    match key and key.WhichOneof("key"):
+    if key is None:
+        return None
+    match key.WhichOneof("key"):
         case None:
             return None
         case "ed25519":
@@ -117,7 +119,8 @@ def satisfied(key: Key | None, has: Callable[[str, bytes], bool]) -> bool:
             return bool(parts) and all(satisfied(part, has) for part in parts)
         case "thresholdKey":
             signed = sum(satisfied(part, has) for part in key.thresholdKey.keys.keys)
-            return signed >= key.thresholdKey.threshold > 0
+            threshold: int = key.thresholdKey.threshold
+            return signed >= threshold > 0
         case _:
             return False
 

@@ -72,6 +72,10 @@ class Ledger:
         """By consensus time."""
         self.records: dict[int, Record] = {}
         """By consensus time, in order."""
+        self.runs: dict[bytes, Record] = {}
+        """Those of the EVM by the hash that mirrors show, in order."""
+        self.blocks: dict[int, list[Record]] = {}
+        """By number; empty ones are left out."""
         self.evm = contracts.Evm(chain_id, engine)
         self.operator_secret = hashlib.sha256(f"hedera emulator {seed}".encode()).digest()
         self._by_id: dict[bytes, list[Record]] = {}
@@ -145,7 +149,7 @@ class Ledger:
     # Transactions --------------------------------------------------------------------------
 
     def submit(self, transaction: Transaction, method: str) -> tuple[int, Arrived | None]:
-        """Take a transaction as a node does; return the precheck's code.
+        """Take a transaction as a node does; return the precheck's code, and it, if that is OK.
 
         What is taken has reached consensus on return, unless it is lost by a fault.
         """
@@ -274,6 +278,10 @@ class Ledger:
 
     def fee(self, arrived: Arrived) -> int:
         """Return the fee of the table in tinybars, without gas."""
+        return self.rate.tinybars(self.tinycents(arrived))
+
+    def tinycents(self, arrived: Arrived) -> int:
+        """Return the fee of the table, without gas."""
         content, kind = arrived.content, arrived.kind
         tinycents = fees.BASE[kind]
         tinycents += fees.SIGNATURE * max(0, len(arrived.signatures.pairs) - 1)
@@ -291,7 +299,7 @@ class Ledger:
                 tinycents += fees.FILE_BYTE * extra
             case "scheduleCreate" if content.scheduledTransactionBody.HasField("contractCall"):
                 tinycents += fees.SCHEDULED_CALL - fees.BASE[kind]
-        return self.rate.tinybars(tinycents)
+        return tinycents
 
     def _consensus(self) -> int:
         self._last_ns = max(self.clock.now_ns(), self._last_ns + 1)
@@ -299,6 +307,9 @@ class Ledger:
 
     def _keep(self, record: Record) -> None:
         self.records[record.consensus_ns] = record
+        self.blocks.setdefault(contracts.block_number(self, record.consensus_ns), []).append(record)
+        if record.run is not None:
+            self.runs[record.run_hash] = record
         named = TransactionID()
         named.CopyFrom(record.transaction_id)
         named.nonce = 0

@@ -9,9 +9,9 @@ from typing import Any
 
 from hiero_sdk_python.hapi.services.basic_types_pb2 import Key, KeyList, TransactionID
 
-from tests.doubles.hedera import keys, mirror_contracts, mirror_topics, precheck
+from tests.doubles.hedera import keys, mirror_contracts, mirror_network, mirror_topics, precheck
 from tests.doubles.hedera.clock import NS_PER_S
-from tests.doubles.hedera.contracts import BLOCK_S, block_at
+from tests.doubles.hedera.contracts import BLOCK_S, block_number
 from tests.doubles.hedera.entities import (
     AUTO_RENEW_S,
     Account,
@@ -23,7 +23,6 @@ from tests.doubles.hedera.entities import (
     to_ns,
     transaction_text,
 )
-from tests.doubles.hedera.evm import GAS_LIMIT
 from tests.doubles.hedera.faults import FaultKind
 from tests.doubles.hedera.handling import Record
 from tests.doubles.hedera.ledger import Ledger
@@ -41,7 +40,7 @@ class Mirror:
         """Answer for `ledger`, as mirror number `number`."""
         self.ledger = ledger
         self.number = number
-        self._node_address = node_address
+        self.node_address = node_address
 
     def answer(self, method: str, path: str, items: Items, body: Any) -> tuple[int, JsonObject]:
         """Return status and document for a request."""
@@ -107,11 +106,13 @@ class Mirror:
 
     def in_block(self, number: int) -> list[Record]:
         """Return the records of a block."""
-        return [r for r in self.records() if block_at(self.ledger, r.consensus_ns).number == number]
+        found = self.ledger.blocks.get(number, [])
+        return [record for record in found if self.sees(record.consensus_ns)]
 
     def index_in_block(self, record: Record) -> int:
         """Return the place of a transaction in its block."""
-        return self.in_block(block_at(self.ledger, record.consensus_ns).number).index(record)
+        block = self.in_block(block_number(self.ledger, record.consensus_ns))
+        return next(place for place, other in enumerate(block) if other is record)
 
     def gas_in_block(self, number: int) -> int:
         """Return the gas that a block's transactions have used."""
@@ -122,12 +123,11 @@ class Mirror:
         begins = self.ledger.genesis_ns + (number - 1) * BLOCK_S * NS_PER_S
         return {
             "count": len(self.in_block(number)),
-            "gas_limit": GAS_LIMIT,
             "gas_used": self.gas_in_block(number),
             "hapi_version": HAPI_VERSION,
             "hash": f"0x{self.block_hash(number)}",
-            "logs_bloom": "0x",
-            "name": f"{time_text(begins)}.rcd.gz",
+            "logs_bloom": f"0x{bytes(256).hex()}",
+            "name": f"{time_text(begins)}.rcd",
             "number": number,
             "previous_hash": f"0x{self.block_hash(number - 1)}",
             "size": 0,
@@ -292,77 +292,6 @@ def _transaction_row(record: Record) -> JsonObject:
     }
 
 
-def _blocks(mirror: Mirror, items: Items, body: Any) -> JsonObject:
-    query = Query.parse("/api/v1/blocks", items, {"timestamp"}, number="block.number")
-    lag_ns = int(mirror.ledger.faults.lag_of(mirror.number) * NS_PER_S)
-    last = block_at(mirror.ledger, mirror.ledger.clock.now_ns() - lag_ns).number
-    first, last = max(1, query.numbers.first), min(last, query.numbers.last)
-    if query.times.given:
-        first = max(first, block_at(mirror.ledger, query.times.first).number)
-        last = min(last, block_at(mirror.ledger, query.times.last).number)
-    numbers = range(first, last + 1)
-    page = list(reversed(numbers[-query.limit :])) if query.newest_first else numbers[: query.limit]
-    link = query.next_link(len(page), "block.number", str(page[-1])) if page else None
-    return {"blocks": [mirror.block(number) for number in page], "links": {"next": link}}
-
-
-def _block(mirror: Mirror, items: Items, body: Any, named: str) -> JsonObject:
-    last = block_at(mirror.ledger, mirror.ledger.clock.now_ns()).number
-    if not named.isdecimal():
-        raise invalid("hashOrNumber")
-    if not 1 <= int(named) <= last:
-        raise not_found()
-    return mirror.block(int(named))
-
-
-def _exchange_rate(mirror: Mirror, items: Items, body: Any) -> JsonObject:
-    now_ns = mirror.ledger.clock.now_ns()
-    rates = mirror.ledger.rate.message(now_ns)
-    current, following = (
-        {
-            "cent_equivalent": rate.centEquiv,
-            "expiration_time": rate.expirationTime.seconds,
-            "hbar_equivalent": rate.hbarEquiv,
-        }
-        for rate in (rates.currentRate, rates.nextRate)
-    )
-    return {"current_rate": current, "next_rate": following, "timestamp": time_text(now_ns)}
-
-
-def _fees(mirror: Mirror, items: Items, body: Any) -> JsonObject:
-    price = mirror.ledger.rate.gas_price
-    kinds = ("ContractCall", "ContractCreate", "EthereumTransaction")
-    return {
-        "fees": [{"gas": price, "transaction_type": kind} for kind in kinds],
-        "timestamp": time_text(mirror.ledger.clock.now_ns()),
-    }
-
-
-def _nodes(mirror: Mirror, items: Items, body: Any) -> JsonObject:
-    host, _, port = mirror._node_address().rpartition(":")
-    node = {
-        "admin_key": None,
-        "decline_reward": True,
-        "description": "emulated node",
-        "file_id": "0.0.102",
-        "max_stake": 0,
-        "memo": entity_text(precheck.NODE),
-        "min_stake": 0,
-        "node_account_id": entity_text(precheck.NODE),
-        "node_cert_hash": "0x",
-        "node_id": 0,
-        "public_key": "0x",
-        "reward_rate_start": 0,
-        "service_endpoints": [{"domain_name": "", "ip_address_v4": host, "port": int(port)}],
-        "stake": 0,
-        "stake_not_rewarded": 0,
-        "stake_rewarded": 0,
-        "staking_period": None,
-        "timestamp": {"from": time_text(mirror.ledger.genesis_ns), "to": None},
-    }
-    return {"links": {"next": None}, "nodes": [node]}
-
-
 Respond = Callable[..., JsonObject]
 _ID, _PART = r"([^/]+)", r"/api/v1"
 ROUTES: list[tuple[str, str, Respond]] = [
@@ -398,9 +327,12 @@ ROUTES: list[tuple[str, str, Respond]] = [
         f"{_PART}/contracts/{_ID}/results/logs",
         lambda m, q, b, n: mirror_contracts.logs(m, q, n),
     ),
-    ("GET", f"{_PART}/blocks", _blocks),
-    ("GET", f"{_PART}/blocks/{_ID}", _block),
-    ("GET", f"{_PART}/network/exchangerate", _exchange_rate),
-    ("GET", f"{_PART}/network/fees", _fees),
-    ("GET", f"{_PART}/network/nodes", _nodes),
+    ("GET", f"{_PART}/blocks", mirror_network.blocks),
+    ("GET", f"{_PART}/blocks/{_ID}", mirror_network.block),
+    ("GET", f"{_PART}/network/exchangerate", mirror_network.exchange_rate),
+    ("GET", f"{_PART}/network/fees", mirror_network.fees),
+    ("POST", f"{_PART}/network/fees", mirror_network.fee_estimate),
+    ("GET", f"{_PART}/network/nodes", mirror_network.nodes),
+    ("GET", f"{_PART}/schedules", mirror_network.schedules),
+    ("GET", f"{_PART}/schedules/{_ID}", mirror_network.schedule),
 ]

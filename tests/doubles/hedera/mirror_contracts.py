@@ -17,6 +17,7 @@ from tests.doubles.hedera.handling import Record
 from tests.doubles.hedera.rest import (
     JsonObject,
     Query,
+    Range,
     RestError,
     check_search,
     invalid,
@@ -38,14 +39,14 @@ def call(mirror: "Mirror", body: Any) -> JsonObject:
     if not isinstance(body, dict):
         raise RestError(400, "Unable to parse JSON")
     to, sender = _address(body, "to"), _address(body, "from") or bytes(20)
-    data, gas = _hex(body, "data"), body.get("gas", GAS_LIMIT)
-    if not isinstance(gas, int) or not LEAST_GAS <= gas <= GAS_LIMIT:
+    data, gas = _hex(body, "data"), _number(body, "gas", GAS_LIMIT)
+    if not LEAST_GAS <= gas <= GAS_LIMIT:
         raise RestError(400, f"gas field must be between {LEAST_GAS} and {GAS_LIMIT}")
     if body.get("block", "latest") not in ("latest", "pending", "safe", "finalized"):
         raise RestError(501, "the emulator knows only the latest block")
     if to is None and not data:
         raise invalid("to")
-    if body.get("value"):
+    if _number(body, "value", 0):
         raise RestError(501, "the emulator's contracts take no HBAR")
     gas = max(gas, intrinsic_gas(to, data))
     message = Message(sender, to, data, min(gas, GAS_LIMIT))
@@ -91,10 +92,10 @@ def result(mirror: "Mirror", named: str, items: list[tuple[str, str]]) -> JsonOb
         wanted = named.lower().removeprefix("0x")
         if len(wanted) not in (64, 96):
             raise invalid("transactionIdOrHash")
-        for record in mirror.records():
-            if record.run is not None and _hash(record).hex() == wanted:
-                return _details(mirror, record)
-        raise not_found()
+        record = mirror.ledger.runs.get(bytes.fromhex(wanted)[:32])
+        if record is None or not mirror.sees(record.consensus_ns):
+            raise not_found()
+        return _details(mirror, record)
     for record in mirror.transactions(named, items):
         if record.run is not None:
             return _details(mirror, record)
@@ -108,8 +109,9 @@ def results(mirror: "Mirror", items: list[tuple[str, str]], named: str = "") -> 
     number = _contract(mirror, named).number if named else None
     found = [
         record
-        for record in mirror.records()
-        if record.run is not None
+        for record in mirror.ledger.runs.values()
+        if mirror.sees(record.consensus_ns)
+        and record.run is not None
         and record.consensus_ns in query.times
         and (number is None or record.run.contract == number)
     ]
@@ -145,9 +147,8 @@ def logs(mirror: "Mirror", items: list[tuple[str, str]], named: str = "") -> Jso
     after = _after(query)
     found = [
         place
-        for place in _all_logs(mirror)
-        if place.record.consensus_ns in query.times
-        and (address is None or place.log.address == address)
+        for place in _all_logs(mirror, query.times)
+        if (address is None or place.log.address == address)
         and (after is None or (place.order < after if query.newest_first else place.order > after))
         and _has_topics(place.log, query.others)
     ]
@@ -159,9 +160,10 @@ def logs(mirror: "Mirror", items: list[tuple[str, str]], named: str = "") -> Jso
     }
 
 
-def _all_logs(mirror: "Mirror") -> Iterator[_Place]:
-    for record in mirror.records():
-        if record.run is not None:
+def _all_logs(mirror: "Mirror", times: Range) -> Iterator[_Place]:
+    for record in mirror.ledger.runs.values():
+        is_there = record.consensus_ns in times and mirror.sees(record.consensus_ns)
+        if is_there and record.run is not None:
             for index, log in enumerate(record.run.outcome.logs):
                 yield _Place(record, index, log)
 
@@ -221,7 +223,7 @@ def _log(mirror: "Mirror", place: _Place, *, whole: bool) -> JsonObject:
         "block_number": record.run.block.number,
         "root_contract_id": entity_text(record.run.contract),
         "timestamp": time_text(record.consensus_ns),
-        "transaction_hash": f"0x{_hash(record).hex()}",
+        "transaction_hash": f"0x{record.run_hash.hex()}",
         "transaction_index": mirror.index_in_block(record),
     }
 
@@ -271,7 +273,7 @@ def _result(mirror: "Mirror", record: Record) -> JsonObject:
         "gas_limit": run.gas_limit,
         "gas_price": "0x" if ethereum else None,
         "gas_used": outcome.gas_used,
-        "hash": f"0x{_hash(record).hex()}",
+        "hash": f"0x{record.run_hash.hex()}",
         "max_fee_per_gas": f"0x{ethereum.price:x}" if ethereum else None,
         "max_priority_fee_per_gas": f"0x{ethereum.priority:x}" if ethereum else None,
         "nonce": run.nonce,
@@ -291,12 +293,6 @@ def _result(mirror: "Mirror", record: Record) -> JsonObject:
 def _is_failed_creation(record: Record) -> bool:
     run = record.run
     return run is not None and run.to is None and not run.outcome.succeeded
-
-
-def _hash(record: Record) -> bytes:
-    """Return the hash by which a run is known: Ethereum's, or the first half of Hedera's."""
-    assert record.run is not None, "only runs have such a hash"
-    return record.run.ethereum.hash if record.run.ethereum else record.hash[:32]
 
 
 def _contract(mirror: "Mirror", named: str) -> Account:
@@ -319,6 +315,16 @@ def _address(body: JsonObject, name: str) -> bytes | None:
     if len(data) != 20:
         raise RestError(400, f"{name} field has invalid address")
     return data
+
+
+def _number(body: JsonObject, name: str, otherwise: int) -> int:
+    """Return a number, which may also be text in decimals."""
+    value = body.get(name)
+    if value is None:
+        return otherwise
+    if isinstance(value, bool) or not str(value).isdecimal():
+        raise RestError(400, f"{name} field must be a number")
+    return int(value)
 
 
 def _hex(body: JsonObject, name: str) -> bytes:
