@@ -320,20 +320,19 @@ class CustodyRecords:
             if not await self._sent(work, row):
                 return row
             history = await self._history(row)
+        await _follow(work, row, history)
         said = history[row.number]
         wanted = (row.kind.number, row.record_digest, row.log_index, row.word)
         if (said.kind, said.recordDigest, said.logIndex, said.value) != wanted:
             raise Refused(f"the chain has another custody record {row.number} of this passport")
         number = row.number.to_bytes(WORD_BYTES, "big")
         (event,) = await self._contracts.events(PASSPORT, "CustodyRecorded", [row.token_id, number])
-        after = replace(
+        return replace(
             row,
             step=CustodyStep.RECORDED,
             transaction_hash=event.transaction_hash,
             recorded_at=datetime.fromtimestamp(said.recordedAt, UTC),
         )
-        await _take_effect(work, after)
-        return after
 
     async def _history(self, row: CustodyRow) -> Sequence[Any]:
         history: Sequence[Any] = await self._contracts.read(PASSPORT, "custodyOf", row.token_id)
@@ -367,16 +366,20 @@ class CustodyRecords:
         return True
 
 
-async def _take_effect(work: CustodyWork, row: CustodyRow) -> None:
-    """Note what a record on chain ends: the passport's earning, here or for ever."""
-    assert row.recorded_at is not None, "it is on chain"
-    if row.kind not in (CustodyKind.RETIREMENT, CustodyKind.OPERATOR):
-        return
+async def _follow(work: CustodyWork, row: CustodyRow, history: Sequence[Any]) -> None:
+    """Note what the chain's records have ended: the passport's earning, here or for ever.
+
+    Also those that nobody asked for here: a host retires his charger as he likes.
+    """
     passport = await work.passports.of_station(row.station_id)
     assert passport is not None, "whose custody it is has a passport"
-    if row.kind is CustodyKind.RETIREMENT:
-        await work.passports.update(replace(passport, retired_at=row.recorded_at))
-    else:
-        # In the second of the record the passport is the other operator's already.
-        last = row.recorded_at - timedelta(seconds=1)
-        await work.passports.update(replace(passport, left_at=last))
+    after = passport
+    for said in history:
+        at = datetime.fromtimestamp(said.recordedAt, UTC)
+        if said.kind == CustodyKind.RETIREMENT.number:
+            after = replace(after, retired_at=at)
+        elif said.kind == CustodyKind.OPERATOR.number and after.left_at is None:
+            # In the second of the record the passport is the other operator's already.
+            after = replace(after, left_at=at - timedelta(seconds=1))
+    if after != passport:
+        await work.passports.update(after)

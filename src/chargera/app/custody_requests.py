@@ -138,7 +138,8 @@ async def open_custody(
     change = CHANGES[kind](wanted, station)
     for earlier in await work.custody.of_station(station_id):
         if earlier.step in WAITS_FOR:
-            if (earlier.kind, earlier.word) == (kind, change.value):
+            same = (earlier.kind, earlier.word, earlier.record["note"])
+            if same == (kind, change.value, wanted.note):
                 return earlier
             raise _under_way(earlier)
     token_id = parse_hex(passport.passport_id, WORD_BYTES, field="passport_id")

@@ -1,8 +1,9 @@
 """What is shown of passports: how far each is, what it says, and the document that proves it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from chargera.app.passports import WAITS_FOR, PassportRow, Step, passport_domain_of
@@ -184,6 +185,11 @@ async def show(
     custody = await custody_rows(work, terms, row.station_id, custodial)
     return members | {"chain": chain, "custody": custody}
 
+        retired_at = chain["facts"]["retiredAt"]
+        if retired_at and row.retired_at is None:  # by its host, who asked nobody
+            row = replace(row, retired_at=datetime.fromtimestamp(retired_at, UTC))
+    observed, tested = await work.passports.spoken(row.station_id)
+    view = view_of(row, terms, observed, tested)
 
 async def on_chain(contracts: Contracts, passport_id: str) -> dict[str, Any]:
     """Return a passport's facts, owner and custody as the chain has them now."""

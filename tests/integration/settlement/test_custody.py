@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from chargera.domain.messages import ReadingContext, SignedValue
 from chargera.ledger.chain_key import ChainKey
+from chargera.ledger.network_contracts import DirectSender
 from chargera.ledger.wallet import signed_escrow
+from chargera.proofs.chain_values import hex_text
 from chargera.proofs.receipt import verify_receipt
 from chargera.proofs.trust import parse_trust
 from chargera.sim.meter import Identification, ReadingKind, SigningMeter
@@ -166,3 +168,102 @@ async def test_meter_exchange__key_of_another_charger__refused_and_the_passport_
     error = await refusal(net, "POST", "/passports/CP-2/custody", body)
     assert passport in error["message"]
     assert error["field"] == "meter_key"
+
+
+# Move, owner, operator, and what changes no fact -------------------------------------------------
+
+
+async def test_move__the_passport_and_the_station_are_at_the_new_place(net: Net) -> None:
+    passport = await net.registered_station()
+    before = await net.charge()
+    record = await ask(net, "location", latitude="51.9225", longitude="4.47917", time_zone="UTC")
+    assert (record["step"], record["says"]) == ("recorded", "51.9225, 4.47917")
+    view = await net.call("GET", f"/passports/{passport}")
+    facts = view["chain"]["facts"]
+    assert (facts["latE7"], facts["lonE7"]) == (519_225_000, 44_791_700)
+    station = await net.call("GET", "/stations/CP-1")
+    assert (station["latitude"], station["longitude"]) == ("51.9225", "4.47917")
+    after = await net.charge()
+    assert {batch["state"] for batch in await net.settle()} == {"settled"}
+    for session_id in (before, after):
+        assert (await net.session(session_id))["settlement"]["state"] == "settled"
+
+
+async def test_owner__the_commission_goes_to_the_new_host_who_signs_from_then_on(net: Net) -> None:
+    await net.registered_station()
+    new = ChainKey(secrets.token_bytes(32))
+    record = await ask(net, "owner", host=new.address_text)
+    assert (record["step"], record["says"]) == ("recorded", new.address_text)
+    await net.charge()
+    [batch] = await net.settle()
+    assert await net.balance(batch["asset"], new.address_text) == 900_000
+    record = await ask(net, "repair", note="a new cable")
+    assert (record["step"], record["host"]) == ("host", new.address_text)
+    path = "/passports/CP-1/custody/signature"
+    stranger = ChainKey(secrets.token_bytes(32)).sign(bytes.fromhex(record["digest"][2:]))
+    error = await refusal(net, "POST", path, {"signature": hex_text(stranger)})
+    assert "not signed by the host" in error["message"]
+    signature = new.sign(bytes.fromhex(record["digest"][2:]))
+    await net.call("POST", path, {"signature": hex_text(signature)})
+    await net.advance(1)
+    assert (await newest(net))["step"] == "recorded"
+
+
+async def test_operator__sessions_that_end_later_are_not_this_ones_to_settle(net: Net) -> None:
+    await net.registered_station()
+    before = await net.charge()
+    record = await ask(net, "operator", operator_id="DE*ABC")
+    assert (record["step"], record["says"]) == ("recorded", "DE*ABC")
+    after = await net.charge()
+    assert [batch["sessions"] for batch in await net.settle()] == [1]
+    assert (await net.session(before))["settlement"]["state"] == "settled"
+    assert (await net.session(after))["settlement"]["state"] == "off_chain"
+    body = {"kind": "repair", "note": "a cable"}
+    error = await refusal(net, "POST", "/passports/CP-1/custody", body)
+    assert "operator DE*ABC's now" in error["message"]
+
+
+async def test_host_with_a_key_of_his_own__retires_by_his_own_transaction(net: Net) -> None:
+    passport = await net.registered_station()
+    host = ChainKey(secrets.token_bytes(32))
+    await ask(net, "owner", host=host.address_text)
+    record = await ask(net, "retirement")
+    assert record["step"] == "transaction"
+    assert "the host's own transaction" in record["waits_for"]
+    sender = DirectSender(net.contracts, host)
+    token_id, digest = (bytes.fromhex(each[2:]) for each in (passport, record["record_digest"]))
+    await sender.send("", "ChargerPassport", "retire", token_id, digest, record["log_index"])
+    await net.advance(1)
+    assert (await newest(net))["step"] == "recorded"
+    assert (await net.call("GET", f"/passports/{passport}"))["registration"] == "retired"
+
+
+async def test_another_record_at_its_place__refused_and_the_retirement_is_noted(net: Net) -> None:
+    """A host may retire his charger as he likes: then the chain is right."""
+    passport = await net.registered_station()
+    host = ChainKey(secrets.token_bytes(32))
+    await ask(net, "owner", host=host.address_text)
+    await ask(net, "retirement")
+    sender = DirectSender(net.contracts, host)
+    await sender.send("", "ChargerPassport", "retire", bytes.fromhex(passport[2:]), bytes(32), 0)
+    await net.advance(1)
+    record = await newest(net)
+    assert record["step"] == "refused"
+    assert "another custody record 1" in record["refusal"]
+    assert (await net.call("GET", f"/passports/{passport}"))["registration"] == "retired"
+
+
+async def test_one_at_a_time__the_same_is_found_another_waits_or_is_withdrawn(net: Net) -> None:
+    await net.registered_station()
+    host = ChainKey(secrets.token_bytes(32))
+    await ask(net, "owner", host=host.address_text)
+    first = await ask(net, "repair", note="a new cable")
+    body = {"kind": "repair", "note": "a new cable"}
+    again = await net.call("POST", "/passports/CP-1/custody", body)
+    assert again["log_index"] == first["log_index"]
+    body = {"kind": "firmware", "note": "2.4"}
+    error = await refusal(net, "POST", "/passports/CP-1/custody", body)
+    assert "waits for the host's signature" in error["message"]
+    await net.call("DELETE", "/passports/CP-1/custody")
+    record = await ask(net, "firmware", note="2.4")
+    assert (record["step"], record["number"]) == ("host", 1)
