@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, Protocol
 
-from chargera.app.passports import WAITS_FOR, PassportRow, Step, passport_domain_of
 from chargera.app.custody_views import custody_rows, owners
+from chargera.app.passports import WAITS_FOR, PassportRow, Step, passport_domain_of
 from chargera.app.settlement_ports import Contracts, NetworkTerms
 from chargera.domain.errors import NotFound
 from chargera.domain.passport import Protocol as Spoken
@@ -176,20 +175,18 @@ async def show(
 ) -> dict[str, Any]:
     """Return a passport with its custody, and with what the chain says of it now."""
     row = await find(work, name)
-    observed, tested = await work.passports.spoken(row.station_id)
-    view = view_of(row, terms, observed, tested)
     chain = None
     if row.step is Step.REGISTERED:
         chain = await on_chain(contracts, row.passport_id)
-    members = {name: getattr(view, name) for name in view.__dataclass_fields__}
-    custody = await custody_rows(work, terms, row.station_id, custodial)
-    return members | {"chain": chain, "custody": custody}
-
         retired_at = chain["facts"]["retiredAt"]
         if retired_at and row.retired_at is None:  # by its host, who asked nobody
             row = replace(row, retired_at=datetime.fromtimestamp(retired_at, UTC))
     observed, tested = await work.passports.spoken(row.station_id)
     view = view_of(row, terms, observed, tested)
+    members = {name: getattr(view, name) for name in view.__dataclass_fields__}
+    custody = await custody_rows(work, terms, row.station_id, custodial)
+    return members | {"chain": chain, "custody": custody}
+
 
 async def on_chain(contracts: Contracts, passport_id: str) -> dict[str, Any]:
     """Return a passport's facts, owner and custody as the chain has them now."""
@@ -200,6 +197,7 @@ async def on_chain(contracts: Contracts, passport_id: str) -> dict[str, Any]:
         "custody": [_texts(record) for record in custody],
         "facts": _texts(facts),
         "owner": await contracts.read("ChargerPassport", "ownerOf", int(passport_id, 16)),
+        "owners": await owners(contracts, passport_id),
     }
 
 
@@ -207,5 +205,4 @@ def _texts(struct: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: hex_text(value) if isinstance(value, bytes) else value
         for name, value in struct.items()
-        "owners": await owners(contracts, passport_id),
     }
