@@ -259,7 +259,7 @@ async def _chain_id(contracts: ChainContracts) -> int:
     """Return the chain's number; a mirror does not know it, the token's domain (EIP-5267) does."""
     if isinstance(contracts.chain, MirrorChain):
         domain = await contracts.read("C4EToken", "eip712Domain")
-        return int(domain.chainId)
+        return int(domain[3])
     return contracts.chain_id
 
 
