@@ -2,10 +2,11 @@
 
 The payer signs two things with a key that never leaves him: what the hub may take at most for this
 one session (`Open`), and the token's allowance for it (permit). Whoever sends them to the chain
-is of no importance; here the server does. The session starts with an identifier of its own.
+is of no importance; here the server does. The session starts with an identifier of its own, which
+is blocked once that session is over: an escrow pays one session.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,6 +36,7 @@ ESCROW_AGE_MAX = timedelta(days=7)
 
 ID_TOKEN_CHARS = 20
 """What OCPP 1.6 takes."""
+ID_TOKEN_TYPE = "Central"  # noqa: S105 - what OCPP calls identifiers that a CSMS has made
 
 RAIL = Caller(None, "the wallet rail", Role.OPERATOR)
 """Who registers the identifier of an escrow."""
@@ -106,6 +108,9 @@ class PaymentStore(Protocol):
 
     async def add(self, row: PaymentRow) -> None:
         """Insert a payment."""
+
+    async def used_id_tokens(self, opened_since: datetime) -> Sequence[str]:
+        """Return identifiers of escrows whose session has ended, and that are not blocked yet."""
 
 
 class PaymentWork(Protocol):
@@ -262,7 +267,7 @@ class Payments:
         async with self._database.work() as work:
             if await work.payments.find(wanted.session_key) is not None:
                 return opened
-            request = IdTokenRequest(id_token, "Central", expires_at=now + ESCROW_AGE_MAX)
+            request = IdTokenRequest(id_token, ID_TOKEN_TYPE, expires_at=now + ESCROW_AGE_MAX)
             await id_tokens.add_id_token(work, RAIL, request, now=now)
             await work.flush()
             record = records.payment_record(
@@ -294,3 +299,16 @@ class Payments:
             await work.payments.add(row)
             await work.commit()
         return opened
+
+    async def close_used(self) -> Sequence[str]:
+        """Block the identifiers of escrows whose session is over, and return them."""
+        now = self._clock.now()
+        async with self._database.work() as work:
+            used: Sequence[str] = await work.payments.used_id_tokens(now - ESCROW_AGE_MAX)
+            for id_token in used:
+                await id_tokens.set_blocked(
+                    work, RAIL, id_token, ID_TOKEN_TYPE, blocked=True, now=now
+                )
+            if used:
+                await work.commit()
+        return used

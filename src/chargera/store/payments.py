@@ -1,11 +1,12 @@
 """Payments of sessions: escrows and what a gateway prepays."""
 
+from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from chargera.app.payments import PaymentRow
+from chargera.app.payments import ID_TOKEN_TYPE, PaymentRow
 from chargera.domain.messages import IdTokenRef
 from chargera.domain.settlement import Rail
 
@@ -57,3 +58,14 @@ class PostgresPayments:
                 key,
             ],
         )
+
+    async def used_id_tokens(self, opened_since: datetime) -> list[str]:
+        """Return identifiers of escrows whose session has ended, and that are not blocked yet."""
+        cursor = await self._connection.execute(
+            "select t.id_token from payment w join id_token t using (id_token_key)"
+            " where w.rail = 'wallet' and w.opened_at >= %s and not t.blocked"
+            " and t.id_token_type = %s and exists (select from charging_session s"
+            "  where s.id_token_key = w.id_token_key and s.ended) order by w.opened_at",
+            [opened_since, ID_TOKEN_TYPE],
+        )
+        return [id_token for (id_token,) in await cursor.fetchall()]

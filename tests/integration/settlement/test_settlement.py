@@ -75,6 +75,9 @@ async def test_wallet_session__draws_its_escrow__rest_and_vat_go_where_they_belo
     [batch] = await net.settle()
     assert (batch["state"], batch["skipped"]) == ("settled", 0)
     assert (await net.session(session_id))["settlement"]["state"] == "settled"
+    known = (await net.call("GET", "/id-tokens"))["items"]
+    states = {row["id_token"]: row["status"] for row in known}
+    assert states == {"CARD": "accepted", opened["id_token"]: "blocked"}
     # 3.63 EUR of the 5.00 are drawn; the rest is the payer's again, without his asking.
     assert await net.balance(asset, wallet.address_text) == 1_370_000
     host = settling(net).keys.host.address_text

@@ -257,6 +257,15 @@ async def test_settled__everybody_is_paid_without_asking(rig: KeeperRig) -> None
     ]
 
 
+async def test_settled__who_is_paid_is_not_looked_at_again(rig: KeeperRig) -> None:
+    await rig.settled(numbered(0), numbered(1, rail=Rail.WALLET))
+    del (
+        rig.hub.answers["ChargerShares", "claimable"],
+        rig.hub.answers["SettlementHub", "withdrawable"],
+    )
+    assert not await rig.keeper.turn()
+
+
 async def test_settled__below_the_minimum__stays_owed() -> None:
     rig = KeeperRig(least_claim=26)
     owe(rig)

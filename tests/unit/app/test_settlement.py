@@ -313,7 +313,7 @@ async def test_drop__an_honest_bill_named_by_one_attester__is_signed_by_the_othe
 async def test_drop__alone__whatever_named_it_keeps_it_out(rig: Rig) -> None:
     rig.rows.evidence = {10: [3]}
     rig.wait(numbered(0))
-    await dropped(rig, 3, 10)
+    await dropped(rig, 3, None)
     assert rig.states() == {0: "skipped"}
 
 
