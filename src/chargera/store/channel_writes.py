@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from chargera.app.ports import Changes, ConnectorReport, MessageRow
+from chargera.app.ports import Changes, ConnectorReport
 from chargera.domain.transaction import CURABLE, DERIVED, Transaction
+from chargera.store import message_packs
 from chargera.store.binary import array
 from chargera.store.columns import (
     BOOLEAN,
@@ -24,9 +25,9 @@ from chargera.store.pipeline import Call, Statement
 
 def calls(changes: Changes) -> list[Call]:
     """Return what writes the rows of a batch."""
-    made = []
+    made: list[Call] = []
     if changes.messages:
-        made.append(_messages(changes.messages))
+        made += message_packs.calls(changes.messages)
     if changes.events:
         made.append(_events(changes.events))
     if changes.sessions:
@@ -43,28 +44,14 @@ def calls(changes: Changes) -> list[Call]:
     return made
 
 
-# A row for each message: spelled out, for nothing is written more often -------------------------
+# A row for each value: spelled out, for nothing is written more often ----------------------------
 
-_MESSAGE_TYPES = (WORD, TIME, BOOLEAN, WORD, WORD, TEXT, BYTEA, BYTEA, WORD)
-"""Of the members of a `MessageRow`, in order."""
-_MESSAGES = Statement(
-    "messages",
-    "insert into ocpp_message (station_id, received_at, inbound, ocpp_version, action, message_id,"
-    " frame, answer, outcome) select unnest($1), unnest($2), unnest($3), unnest($4), unnest($5),"
-    " unnest($6), unnest($7), unnest($8), unnest($9)",
-    tuple(column.kind.array_oid for column in _MESSAGE_TYPES),
-)
 _EVENT_TYPES = (WORD, INT4, BYTEA)
 _EVENTS = Statement(
     "events",
     "insert into session_event (session_id, n, record) select unnest($1), unnest($2), unnest($3)",
     tuple(column.kind.array_oid for column in _EVENT_TYPES),
 )
-
-
-def _messages(rows: Sequence[MessageRow]) -> Call:
-    columns = zip(*rows, strict=True)
-    return Call(_MESSAGES, [*map(_array, _MESSAGE_TYPES, columns)])
 
 
 def _events(rows: Sequence[tuple[str, int, bytes]]) -> Call:

@@ -14,7 +14,7 @@ from chargera.app.views import IdTokenView
 from chargera.domain.errors import Conflict
 from chargera.domain.messages import IdTokenRef
 from chargera.proofs.entry import EntryKind
-from chargera.store import reach
+from chargera.store import message_packs, reach
 
 Connection = AsyncConnection[Any]
 
@@ -116,6 +116,9 @@ class PostgresIdTokens:
             values,
         )
         erased = await self._rows(_ERASE_ENTRIES, values)
+        signed = await self._rows(_SIGNED, values)
+        moments = {(row["station_id"], row["received_at"]) for row in signed}
+        await message_packs.erase(self._connection, _json_texts(key), moments)
         for statement in _FORGET:
             await self._connection.execute(statement.encode(), values)
         indexes = sorted(row["log_index"] for row in erased)
@@ -145,18 +148,14 @@ _ERASE_ENTRIES = (
     " returning e.log_index"
 )
 
+# A frame may carry the identifier inside a signed value that is base64 there: such frames are known
+# by the moment at which the signed value came.
+_SIGNED = (
+    "select c.station_id, v.received_at from charging_session c join signed_value v"
+    f" using (session_id) where c.id_token_key = %(key)s and {_holds('v.raw')}"
+)
+
 _FORGET = (
-    # A frame may carry the identifier inside a signed value that is base64 there: such frames
-    # are known by the moment at which the signed value came.
-    (
-        "update ocpp_message m set frame = '', answer = null, outcome = 'erased'"
-        f" where {_holds('m.frame')}"
-        f" or {_holds('m.answer')}"
-        " or exists (select from charging_session c join signed_value v using (session_id)"
-        "  where c.id_token_key = %(key)s and c.station_id = m.station_id"
-        "  and v.received_at = m.received_at"
-        f"  and {_holds('v.raw')})"
-    ),
     (
         "update signed_value v set raw = '' from charging_session c"
         " where c.session_id = v.session_id and c.id_token_key = %(key)s"
@@ -172,14 +171,16 @@ _FORGET = (
 )
 
 
-def _needles(key: str) -> dict[str, str]:
+def _json_texts(key: str) -> tuple[bytes, bytes]:
     """Return an identifier as a JSON text: by itself, and where it stands within another text."""
     plain = json.dumps(key)
-    nested = json.dumps(plain)[1:-1]
-    return {
-        name: text.replace("\\", "\\\\")  # the escape form doubles backslashes
-        for name, text in (("plain", plain), ("nested", nested))
-    }
+    return plain.encode(), json.dumps(plain)[1:-1].encode()
+
+
+def _needles(key: str) -> dict[str, str]:
+    """Return these texts in the escape form, which doubles backslashes."""
+    plain, nested = (text.decode().replace("\\", "\\\\") for text in _json_texts(key))
+    return {"plain": plain, "nested": nested}
 
 
 def _status(row: DictRow, now: datetime) -> str:

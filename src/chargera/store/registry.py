@@ -21,7 +21,7 @@ from chargera.app.views import (
     StationView,
 )
 from chargera.domain.station import ChargingStation
-from chargera.store import reach, running
+from chargera.store import message_packs, reach, running
 from chargera.store.registrations import read_stations
 
 Connection = AsyncConnection[Any]
@@ -184,37 +184,26 @@ class PostgresStations:
         self, caller: Caller, station_id: str, wanted: MessageFilter
     ) -> list[MessageView]:
         """Return a station's exchanges, newest first."""
-        rows = await self._rows(
-            "select m.* from ocpp_message m join station s using (station_id)"
-            f" where m.station_id = %(station_id)s and {reach.STATIONS[caller.reach]}"
-            " and (%(before)s::bigint is null or m.message_no < %(before)s)"
-            " and (%(action)s::text is null or m.action = %(action)s)"
-            " and (%(inbound)s::boolean is null or m.inbound = %(inbound)s)"
-            " and (%(ok)s::boolean is null or (m.outcome = 'ok') = %(ok)s)"
-            " order by m.message_no desc limit %(limit)s",
-            reach.parameters(
-                caller,
-                station_id=station_id,
-                before=wanted.before,
-                action=wanted.action,
-                inbound=wanted.inbound,
-                ok=wanted.ok,
-                limit=wanted.limit,
-            ),
+        seen = await self._rows(
+            "select from station s where s.station_id = %(station_id)s"
+            f" and {reach.STATIONS[caller.reach]}",
+            reach.parameters(caller, station_id=station_id),
         )
+        if not seen:
+            return []
         return [
             MessageView(
-                message_no=row["message_no"],
-                received_at=row["received_at"],
-                inbound=row["inbound"],
-                ocpp_version=row["ocpp_version"],
-                action=row["action"],
-                message_id=row["message_id"],
-                frame=_text(row["frame"]),
-                answer=None if row["answer"] is None else _text(row["answer"]),
-                outcome=row["outcome"],
+                message_no=number,
+                received_at=row.received_at,
+                inbound=row.inbound,
+                ocpp_version=row.ocpp_version,
+                action=row.action,
+                message_id=row.message_id,
+                frame=_text(row.frame),
+                answer=None if row.answer is None else _text(row.answer),
+                outcome=row.outcome,
             )
-            for row in rows
+            for number, row in await message_packs.newest(self._connection, station_id, wanted)
         ]
 
     async def overview(self, caller: Caller, is_connected: IsConnected) -> Overview:

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from chargera.app.ports import Changes, MessageRow
+
 from .conftest import Api, registration
 
 
@@ -208,12 +210,21 @@ async def test_overview__totals_follow_bills_credits_and_who_looks(api: Api) -> 
 async def test_messages__are_found_however_old_they_are(api: Api) -> None:
     await api.add_station("CP-1")
     async with api.work() as work:
-        await work.connection.execute(
-            "insert into ocpp_message (station_id, received_at, inbound, ocpp_version, action,"
-            " message_id, frame, outcome) select 'CP-1', now(), n <> 2, '1.6',"
-            " case when n < 3 then 'Reset' else 'Heartbeat' end, n::text, '',"
-            " case when n = 1 then 'repeat' else 'ok' end from generate_series(1, 2000) n"
-        )
+        rows = [
+            MessageRow(
+                "CP-1",
+                api.clock.now(),
+                number != 2,
+                "1.6",
+                "Reset" if number < 3 else "Heartbeat",
+                str(number),
+                b"",
+                None,
+                "repeat" if number == 1 else "ok",
+            )
+            for number in range(1, 2001)
+        ]
+        work.write(Changes(messages=rows))
         await work.commit()
 
     async def found(query: str) -> list[str]:
@@ -234,12 +245,11 @@ async def test_messages__are_shown_as_they_went_over_the_wire(api: Api) -> None:
     now = api.clock.now()
     async with api.work() as work:
         for number in range(3):
-            await work.connection.execute(
-                "insert into ocpp_message (station_id, received_at, inbound, ocpp_version, action,"
-                " message_id, frame, answer, outcome)"
-                " values ('CP-1', %s, true, '1.6', 'Heartbeat', %s, %s, %s, 'ok')",
-                [now, str(number), b"\xff[2]", b"[3]" if number else None],
+            answer = b"[3]" if number else None
+            row = MessageRow(
+                "CP-1", now, True, "1.6", "Heartbeat", str(number), b"\xff[2]", answer, "ok"
             )
+            work.write(Changes(messages=[row]))
         await work.commit()
     page = await api.ok("operator", "GET", "/stations/CP-1/messages?limit=2")
     assert [row["message_id"] for row in page["items"]] == ["2", "1"]

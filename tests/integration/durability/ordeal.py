@@ -17,6 +17,7 @@ import psycopg
 from chargera.proofs.checkpoint import parse_checkpoint
 from chargera.proofs.tree import Frontier, leaf_hashes
 from tests.integration.durability.load import ID_TOKEN, Acknowledged, LoadStation, LostError
+from tests.message_log import exchanges
 from tests.server import ServerProcess
 
 PAIRS = 3
@@ -162,7 +163,7 @@ class Ordeal:
                     connection.transaction(),
                 ):
                     await self._under_load()
-                    connection.execute("lock table ocpp_message in share mode")
+                    connection.execute("lock table ocpp_message_pack in share mode")
                     await self._wait_for_a_false_answer(connection)
                     await asyncio.to_thread(kill)
             case KillStyle.FROZEN:
@@ -189,8 +190,7 @@ class Ordeal:
         while time.monotonic() < gives_up_s:
             await asyncio.sleep(0.05)
             acknowledged = {said.message_id for said in self.acknowledged}
-            rows = connection.execute("select message_id from ocpp_message").fetchall()
-            if acknowledged - {message_id for (message_id,) in rows}:
+            if acknowledged - {row.message_id for row in exchanges(connection)}:
                 return
 
     def address(self) -> str | None:
@@ -250,10 +250,11 @@ class Ordeal:
         """Every acknowledged transaction message is there, raw and as a row of its session."""
         acknowledged = self.acknowledged
         with self.server.database() as connection:
-            found = connection.execute(
-                "select message_id from ocpp_message where inbound and answer is not null"
-            )
-            raw = {message_id for (message_id,) in found}
+            raw = {
+                row.message_id
+                for row in exchanges(connection)
+                if row.inbound and row.answer is not None
+            }
             rows = set(
                 connection.execute(
                     "select c.station_id, r->>'kind', r->>'at', (r->>'register_wh')::bigint"

@@ -3,20 +3,29 @@
 import asyncio
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
 from procrastinate.schema import SchemaManager
 
+from chargera.app.ports import MessageRow
 from chargera.domain.errors import Refused, Unavailable
 from chargera.store import migrate
 from chargera.store.connection import connect
 from chargera.store.migrate import Migration
 from chargera.store.programs import installed
+from tests.message_log import exchanges
 
 ONE = Migration(1, "one", "create table one (a int); insert into one values (1);")
 TWO = Migration(2, "two", "alter table one add b int default 2;")
 BROKEN = Migration(2, "broken", "create table half (a int); select 1/0;")
+
+AT = datetime(2026, 5, 4, 8, 0, 0, 1500, UTC)
+PAST = [
+    MessageRow("CP-1", AT, True, "1.6", "Heartbeat", "1", b'[2,"1"]', b'[3,"1"]', "ok"),
+    MessageRow("CP-2", AT, False, "2.0.1", None, None, b"\xff\0", None, 'refused: "it"'),
+]
 
 
 async def apply(url: str, *migrations: Migration) -> list[Migration]:
@@ -170,6 +179,13 @@ async def test_product__a_database_with_a_past__is_brought_along(empty_database_
             "INSERT INTO id_token (id_token_key, id_token, id_token_type, created_at)"
             " VALUES ('abc', 'ABC', 'ISO14443', now())"
         )
+        for row in PAST:
+            before.execute(
+                "INSERT INTO ocpp_message (station_id, received_at, inbound, ocpp_version, action,"
+                " message_id, frame, answer, outcome)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                row,
+            )
     await apply(empty_database_url, *migrations)
     with psycopg.connect(empty_database_url) as after:
         totals = after.execute("SELECT bills, energy_wh FROM network_total").fetchall()
@@ -177,4 +193,5 @@ async def test_product__a_database_with_a_past__is_brought_along(empty_database_
             "INSERT INTO id_token (id_token_key, id_token, id_token_type, created_at)"
             " VALUES ('abc', 'abc', 'eMAID', now())"
         )
+        assert exchanges(after) == PAST
     assert totals == [(1, 650)]

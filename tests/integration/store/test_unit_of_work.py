@@ -14,6 +14,7 @@ from chargera.domain.errors import Unavailable
 from chargera.domain.station import OcppVersion
 from chargera.proofs.entry import EntryKind
 from chargera.store.unit_of_work import CHANNEL_NAME, Database
+from tests.message_log import exchanges
 
 NOW = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
 
@@ -48,8 +49,7 @@ async def say(database: Database, message_id: str) -> None:
 
 def stored(url: str) -> list[str]:
     with psycopg.connect(url) as connection:
-        query = "select message_id from ocpp_message order by message_no"
-        return [message_id for (message_id,) in connection.execute(query)]
+        return [row.message_id or "" for row in exchanges(connection)]
 
 
 def cut_channel(url: str) -> None:
