@@ -6,13 +6,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: help demo test test-tools test-long bench docs lock clean
+.PHONY: help demo demo-hedera test test-tools test-long bench docs lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 demo: $(VENV)  ## the whole network on this machine, with simulated stations
 	@$(BIN)/chargera demo $(ARGS)
+
+demo-hedera: $(VENV)/.test  ## the same on an emulator of Hedera, which is no part of the package
+	@$(BIN)/python -m scripts.demo_hedera $(ARGS)
 
 test: $(VENV)/.test  ## style, types, layers, unit and integration tests (Python only)
 	@BIN=$(BIN) sh scripts/test $(ARGS)

@@ -1,6 +1,6 @@
 """The only wiring: from options and settings to a running server, and back to nothing.
 
-Order of start: PostgreSQL, its durability, migrations, clock, log and signer, anchoring, OCPP,
+Order of start: PostgreSQL, its durability, migrations, clock, log and signer, ledger, OCPP,
 HTTP. Each part is stopped by the stack that started it, in the opposite order, however the
 server ends.
 """
@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.routing import BaseRoute, Mount
 
 from chargera import __version__, telemetry
 from chargera import settings as configuration
@@ -28,7 +28,6 @@ from chargera.app import logins, sessions
 from chargera.app.access import GuessLimiter, GuessLimits, Passwords, StationAccess
 from chargera.app.billing import Billing, ReviewDecision
 from chargera.app.cdr_export import cdr_document
-from chargera.app.chain_ports import Chain
 from chargera.app.charging import Charging, ChargingPolicy
 from chargera.app.clock import NetworkClock, SystemEntropy, wall_clock
 from chargera.app.commands import StationControl
@@ -45,9 +44,7 @@ from chargera.eventlog.signer import Signer
 from chargera.eventlog.tiles import StoredTiles
 from chargera.ledger import mirror
 from chargera.ledger.anchoring import DELIVER_JOB, Anchoring, AnchorPolicy
-from chargera.ledger.embedded_topic import EmbeddedTopic
-from chargera.ledger.evm.chain import ChainPolicy, EmbeddedChain, engine_maker
-from chargera.ledger.evm.rpc_backend import RpcChain
+from chargera.ledgers import LedgerParts, open_ledger
 from chargera.ocpp.certificates import RenewableTls, local_authority
 from chargera.ocpp.limits import ChannelLimits
 from chargera.ocpp.server import OcppServer
@@ -60,13 +57,10 @@ from chargera.settling import Settling, SettlingParts
 from chargera.store import network
 from chargera.store.anchors import PostgresAnchorStore
 from chargera.store.cdr_export import CdrExportStore
-from chargera.store.chain import LEASE_KEY as CHAIN_LEASE_KEY
-from chargera.store.chain import PostgresChainJournal, PostgresSnapshots
 from chargera.store.jobs import Jobs
 from chargera.store.log import PostgresLease, PostgresLogStore
 from chargera.store.postgres import EmbeddedPostgres
 from chargera.store.station_logins import PostgresStationLogins
-from chargera.store.topic import PostgresTopicStore
 from chargera.store.unit_of_work import Database
 from chargera.web.api import make_api
 from chargera.web.api.context import Services
@@ -90,6 +84,8 @@ HTTP_GRACE_S = 3
 
 CLOCK_FILE = "clock.json"
 SERVE_FILE = "serve.json"
+
+__all__ = ["ServeOptions", "Server", "running"]
 
 _log = logging.getLogger(__name__)
 
@@ -128,6 +124,7 @@ class Server:
         self.passwords = Passwords()
         self.operator_password: str | None = None
         """The first operator's password, at the first start only."""
+        self.settling: Settling | None = None
         self.api_key = ""
         self.http_url = ""
         self._stack = AsyncExitStack()
@@ -162,7 +159,7 @@ class Server:
         self._stack.push_async_callback(self.database.close)
         await self._open_network()
         await self._open_log()
-        await self._open_chain()
+        await self._open_ledger()
         await self._open_anchoring()
         await self._open_settlement()
         await self._open_channel()
@@ -224,32 +221,21 @@ class Server:
     def _tell_head(self, head: SignedHead) -> None:
         self.feed.publish(LiveEvent("log", "", {"tree_size": head.tree_size}))
 
-    async def _open_chain(self) -> None:
-        settings = self.settings.chain
-        self.chain = await EmbeddedChain.open(
-            PostgresChainJournal(self.database),
-            PostgresSnapshots(self.database),
-            PostgresLease(self.database.url, CHAIN_LEASE_KEY, "chargera-chain"),
-            self.clock,
-            self.entropy,
-            make_engine=engine_maker(settings.engine),
-            policy=ChainPolicy(snapshot_interval=settings.snapshot_interval),
+    async def _open_ledger(self) -> None:
+        parts = LedgerParts(
+            self.options.data_dir, self.settings, self.database, self.clock, self.entropy
         )
-        self._stack.push_async_callback(self.chain.close)
+        self.ledger = await open_ledger(parts, self._stack)
+        self.topic = self.ledger.topic
 
     async def _open_anchoring(self) -> None:
-        ledger = self.settings.ledger
         jobs = Jobs(self.database.url)
         self.anchors = PostgresAnchorStore(self.database, jobs, DELIVER_JOB)
-        self.topic = await EmbeddedTopic.open(PostgresTopicStore(self.database), self.clock)
         self.anchoring = Anchoring(
             self.anchors,
             self.topic,
             self.clock,
-            AnchorPolicy(
-                interval=timedelta(seconds=ledger.anchor_interval_s),
-                sessions_max=ledger.anchor_sessions,
-            ),
+            self._anchor_policy,
             on_anchored=lambda anchor: self.feed.publish(
                 LiveEvent("log", "", {"anchored_size": anchor.tree_size})
             ),
@@ -263,24 +249,26 @@ class Server:
 
         self._stack.push_async_callback(stop)
 
+    def _anchor_policy(self) -> AnchorPolicy:
+        """Return what the NetworkPolicy says now; without contracts, what the settings say."""
+        if self.settling is not None:
+            return self.settling.anchor_policy()
+        ledger = self.settings.ledger
+        return AnchorPolicy(timedelta(seconds=ledger.anchor_interval_s), ledger.anchor_sessions)
+
     async def _open_settlement(self) -> None:
         """Open the contracts, before the first bill needs their policy."""
-        self.settling: Settling | None = None
         if not self.settings.settlement.enabled:
             return
-        info, rpc = await self.topic.info(), self.settings.chain.rpc
-        chain: Chain = self.chain
-        if rpc is not None:
-            chain = await self._stack.enter_async_context(RpcChain.connected(rpc))
+        info = await self.topic.info()
         self.settling = await Settling.open(
             SettlingParts(
                 data_dir=self.options.data_dir,
-                settings=self.settings.settlement,
-                operator_id=self.settings.operator.id,
+                settings=self.settings,
                 database=self.database,
                 clock=self.clock,
                 entropy=self.entropy,
-                chain=chain,
+                chain=self.ledger.chain,
                 topic_id=info.topic_id,
                 log_vkey=self.signer.vkeys[0],
                 anchor_now=self.anchor_now,
@@ -375,7 +363,7 @@ class Server:
         app = Starlette(
             routes=[
                 *public_routes(self._public_services()),
-                rpc_route(self.chain, f"chargera/{__version__}/{self.chain.engine_name}"),
+                *self._rpc_routes(),
                 Mount("/api", make_api(self._api_services())),
                 Mount("/", pages.app),
             ]
@@ -407,6 +395,12 @@ class Server:
             if task.done():
                 await task
             await asyncio.sleep(0.01)
+
+    def _rpc_routes(self) -> list[BaseRoute]:
+        node = self.ledger.node
+        return (
+            [] if node is None else [rpc_route(node, f"chargera/{__version__}/{node.engine_name}")]
+        )
 
     def _write_serve_file(self) -> None:
         path = self.options.data_dir / SERVE_FILE
@@ -482,17 +476,24 @@ class Server:
 
     async def trust_document(self) -> dict[str, Any]:
         """Return this network's trust file."""
-        info, settling = await self.topic.info(), self.settling
-        rpc = self.settings.chain.rpc or f"{self.http_url}/rpc"
+        settling = self.settling
+        rpc = self.ledger.rpc or f"{self.http_url}/rpc"
         return trust_document(
             network=self.settings.ledger.network,
             operator_id=self.settings.operator.id,
             origin=self.settings.log_origin,
             vkeys=list(self.signer.vkeys),
-            topics=[TrustedTopic(info.topic_id, info.payer_account_id, 0)],
+            topics=await self._trusted_topics(),
             chain=None if settling is None else settling.trusted_chain(rpc),
             attesters=None if settling is None else settling.trusted_attesters(),
         )
+
+    async def _trusted_topics(self) -> list[TrustedTopic]:
+        rows = self.ledger.topics
+        if rows:
+            return [TrustedTopic(row.topic_id, row.payer_account_id, row.from_size) for row in rows]
+        info = await self.topic.info()
+        return [TrustedTopic(info.topic_id, info.payer_account_id, 0)]
 
     async def trust(self) -> Trust:
         """Return this network's own trust file, parsed."""
@@ -676,21 +677,24 @@ class Server:
         document = json.dumps({"now": records.time_text(clock.now() + timedelta(seconds=ahead_s))})
         write_private(self.options.data_dir / CLOCK_FILE, document)
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Server"]:
+        """Run within the block."""
+        await self.start()
+        try:
+            yield self
+        finally:
+            await self.stop()
+
     async def stop(self) -> None:
         """Stop accepting, finish what is in flight, leave no process behind."""
         self._save_clock()
         await self._stack.aclose()
 
 
-@asynccontextmanager
-async def running(options: ServeOptions, settings: Settings) -> AsyncIterator[Server]:
+def running(options: ServeOptions, settings: Settings) -> AbstractAsyncContextManager[Server]:
     """A server that runs within the block."""
-    server = Server(options, settings)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop()
+    return Server(options, settings).running()
 
 
 def _reporting(reason: Callable[[], str | None]) -> Callable[[], Awaitable[str | None]]:

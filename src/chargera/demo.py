@@ -1,14 +1,15 @@
 """The demonstration: a whole network on this machine, visited by simulated stations.
 
 The server is the real one, reached over its real ports. Simulated are the stations, their meters,
-their drivers, the topic that stands for Hedera's, and the pace of time; every page says so.
+their drivers, the ledger, and the pace of time; every page says so. The ledger is the embedded
+one, unless another `DemoLedger` is given.
 """
 
 import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -17,7 +18,7 @@ from typing import Any
 import httpx2
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chargera.bootstrap import ServeOptions, Server, running
+from chargera.bootstrap import ServeOptions, Server
 from chargera.demo_payout import Place, settle_and_pay
 from chargera.domain.errors import Unavailable
 from chargera.domain.station import OcppVersion, parse_evses
@@ -137,33 +138,54 @@ TARIFFS = (
 )
 
 
-async def run_demo(options: DemoOptions, say: Say) -> None:
+@dataclass(frozen=True, slots=True)
+class DemoLedger:
+    """What the demonstration anchors and settles on."""
+
+    label: str = "the topic that stands for Hedera's"
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By section; what `policy_settings` says is added."""
+    clock_rate: int = CLOCK_RATE
+    on_server: Callable[[Server], None] = lambda server: None
+    """Told of the server before it starts."""
+
+
+def policy_settings() -> dict[str, dict[str, Any]]:
+    """Return the settings, by section, with which days pass in seconds."""
+    return {
+        "ledger": {"anchor_interval_s": ANCHOR_INTERVAL_S},
+        "settlement": {
+            "enabled": True,
+            "window_s": SETTLEMENT_WINDOW_S,
+            "contest_period_s": CONTEST_PERIOD_S,
+            "batch_interval_s": BATCH_INTERVAL_S,
+        },
+    }
+
+
+async def run_demo(options: DemoOptions, say: Say, ledger: DemoLedger | None = None) -> None:
     """Run the demonstration; return when it is done, or never without `until_anchored`.
 
-    Raises Unavailable if what should happen does not within three minutes.
+    Raises Unavailable if what should happen does not within three minutes, at the usual pace.
     """
     began_s = time.monotonic()
-    settings = Settings.model_validate(
-        {
-            "ledger": {"anchor_interval_s": ANCHOR_INTERVAL_S},
-            "settlement": {
-                "enabled": True,
-                "window_s": SETTLEMENT_WINDOW_S,
-                "contest_period_s": CONTEST_PERIOD_S,
-                "batch_interval_s": BATCH_INTERVAL_S,
-            },
-        }
-    )
+    ledger = ledger or DemoLedger()
+    sections: dict[str, dict[str, Any]] = policy_settings()
+    for name, values in ledger.settings.items():
+        sections[name] = {**sections.get(name, {}), **values}
+    settings = Settings.model_validate(sections)
     serve = ServeOptions(
         data_dir=options.data_dir,
         http_port=options.http_port,
         ocpp_port=options.ocpp_port,
         ocpp_tls_port=0,
-        clock_rate=CLOCK_RATE,
+        clock_rate=ledger.clock_rate,
         simulated=True,
     )
-    async with running(serve, settings) as server:
-        demo = _Demo(server, options, say)
+    server = Server(serve, settings)
+    ledger.on_server(server)
+    async with server.running():
+        demo = _Demo(server, options, say, ledger)
         async with httpx2.AsyncClient(
             base_url=f"{server.http_url}/api/v1/",
             headers={"Authorization": f"Bearer {server.api_key}"},
@@ -175,8 +197,10 @@ async def run_demo(options: DemoOptions, say: Say) -> None:
 class _Demo:
     """One run."""
 
-    def __init__(self, server: Server, options: DemoOptions, say: Say) -> None:
+    def __init__(self, server: Server, options: DemoOptions, say: Say, ledger: DemoLedger) -> None:
         self._server = server
+        self._ledger = ledger
+        self._patience_s = PATIENCE_S * CLOCK_RATE / ledger.clock_rate
         self._options = options
         self._say = say
         self._nonces: dict[str, str] = {}
@@ -209,8 +233,8 @@ class _Demo:
             self._say(f"  sign in as operator with the password {server.operator_password}")
         self._say(f"  stations connect to {server.ready_line['ocpps']}")
         self._say(
-            f"  simulated: {len(STATIONS)} stations, their meters and drivers, the topic that"
-            f" stands for Hedera's, and time, which runs {CLOCK_RATE} times faster"
+            f"  simulated: {len(STATIONS)} stations, their meters and drivers,"
+            f" {self._ledger.label}, and time, which runs {self._ledger.clock_rate} times faster"
         )
 
     # Registration -------------------------------------------------------------------------
@@ -256,7 +280,7 @@ class _Demo:
             connectors=parse_evses(station.evse),
             model=station.model,
             serial_number=f"SIM-{station.station_id}",
-            rate=CLOCK_RATE,
+            rate=self._ledger.clock_rate,
             sample_interval_s=120,
         )
         return FleetMember(model, meter)
@@ -336,7 +360,13 @@ class _Demo:
         settling = self._server.settling
         assert settling is not None, "the demonstration settles"
         rows, claims = await settle_and_pay(
-            settling, client, self._say, SHARED, ELSEWHERE, ID_TOKENS[0]
+            settling,
+            client,
+            self._say,
+            SHARED,
+            ELSEWHERE,
+            ID_TOKENS[0],
+            pace=CLOCK_RATE / self._ledger.clock_rate,
         )
         if self._options.until_settled or self._options.summary is not None:
             await self._keep(client, rows, claims, began_s)
@@ -412,13 +442,13 @@ class _Demo:
         return path
 
     async def _wait(self, what: str, look: Callable[[], Any]) -> list[dict[str, Any]]:
-        patience = time.monotonic() + PATIENCE_S
+        patience = time.monotonic() + self._patience_s
         while time.monotonic() < patience:
             found: list[dict[str, Any]] = await look()
             if found:
                 return found
             await asyncio.sleep(POLL_S)
-        raise Unavailable(f"waited {PATIENCE_S:.0f} s for {what}")
+        raise Unavailable(f"waited {self._patience_s:.0f} s for {what}")
 
 
 async def _sessions(client: httpx2.AsyncClient, state: str | None = None) -> list[dict[str, Any]]:

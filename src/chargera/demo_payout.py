@@ -54,12 +54,15 @@ async def settle_and_pay(
     shared: Place,
     elsewhere: Place,
     id_token: str,
+    *,
+    pace: float = 1.0,
 ) -> tuple[list[Row], list[Row]]:
     """Play the second half; return the settled sessions and the claims of the charger's holders.
 
-    `client` speaks to the REST API as operator. Raises Unavailable if a step does not come about.
+    `client` speaks to the REST API as operator; `pace` stretches all waiting. Raises Unavailable
+    if a step does not come about.
     """
-    story = _Story(settling, client, say, id_token)
+    story = _Story(settling, client, say, id_token, pace)
     passport_id = await story.passport(shared.station_id)
     await story.passport(elsewhere.station_id)
     holders = await story.share(passport_id)
@@ -73,12 +76,18 @@ class _Story:
     """One run of it."""
 
     def __init__(
-        self, settling: Settling, client: httpx2.AsyncClient, say: Say, id_token: str
+        self,
+        settling: Settling,
+        client: httpx2.AsyncClient,
+        say: Say,
+        id_token: str,
+        pace: float,
     ) -> None:
         self._settling = settling
         self._client = client
         self._say = say
         self._id_token = id_token
+        self._pace = pace
 
     # The charger and its holders ----------------------------------------------------------
 
@@ -89,7 +98,7 @@ class _Story:
             found = await self._get(f"passports/{station_id}")
             return found if found["registration"] == "registered" else None
 
-        found = await _wait(f"the passport of {station_id}", minted)
+        found = await self._wait(f"the passport of {station_id}", minted)
         passport_id: str = found["passport_id"]
         self._say(f"5. {station_id} has its passport, an NFT: {passport_id}")
         return passport_id
@@ -154,8 +163,8 @@ class _Story:
                 is_ordered = bool(answer["accepted"])  # else a car stands there: ask again
             return fresh.pop() if fresh else None
 
-        session_id = await _wait(f"a session at {place.station_id}", started)
-        await asyncio.sleep(CHARGES_FOR_S)
+        session_id = await self._wait(f"a session at {place.station_id}", started)
+        await asyncio.sleep(CHARGES_FOR_S * self._pace)
         order = {"command": "remote-stop", "session_id": session_id}
         await self._post(f"stations/{place.station_id}/commands", order)
 
@@ -163,7 +172,7 @@ class _Story:
             row = await self._get(f"sessions/{session_id}")
             return row if row["state"] == "billed" else None
 
-        bill = await _wait(f"the bill of {session_id}", billed)
+        bill = await self._wait(f"the bill of {session_id}", billed)
         self._say(
             f"   {place.station_id}: {bill['energy_wh'] / 1000:.3f} kWh,"
             f" {bill['gross_minor'] / 100:.2f} {bill['currency']}"
@@ -190,7 +199,7 @@ class _Story:
             states = [(row["settlement"] or {}).get("state") for row in rows]
             return rows if set(states) == {"settled"} else None
 
-        rows = await _wait("settlement", settled)
+        rows = await self._wait("settlement", settled)
         self._say("9. The window is over and nobody challenged: the contract has settled them.")
         return rows
 
@@ -213,7 +222,7 @@ class _Story:
             ]
             return rows if {row["holder"] for row in rows} >= set(holders) else None
 
-        rows = await _wait("the payouts", paid)
+        rows = await self._wait("the payouts", paid)
         for row in rows:
             self._say(
                 f"10. {row['holder']} is paid {row['amount_minor'] / 10**6:.6f} of {row['asset']}"
@@ -234,12 +243,12 @@ class _Story:
             raise Unavailable(f"{path}: {answer.text}")
         return answer.json()
 
-
-async def _wait(what: str, look: Callable[[], Awaitable[T | None]]) -> T:
-    patience = time.monotonic() + PATIENCE_S
-    while time.monotonic() < patience:
-        found = await look()
-        if found is not None:
-            return found
-        await asyncio.sleep(POLL_S)
-    raise Unavailable(f"waited {PATIENCE_S:.0f} s for {what}")
+    async def _wait(self, what: str, look: Callable[[], Awaitable[T | None]]) -> T:
+        patience_s = PATIENCE_S * self._pace
+        patience = time.monotonic() + patience_s
+        while time.monotonic() < patience:
+            found = await look()
+            if found is not None:
+                return found
+            await asyncio.sleep(POLL_S)
+        raise Unavailable(f"waited {patience_s:.0f} s for {what}")

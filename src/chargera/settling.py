@@ -1,23 +1,15 @@
-"""The wiring of settlement: contracts, keys, the keeper and its attesters, of one server.
-
-Keys lie in `D/keys` (one file each), those of the attesters in `D/attester-N`. On the embedded
-network all of them are one operator's, and are called so; another attester needs nothing of this
-but his own folder.
-"""
+"""The wiring of settlement: contracts, the keeper and its attesters, of one server."""
 
 import asyncio
 import contextlib
 import json
 import logging
-import math
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-from psycopg.types.json import Jsonb
 
 from chargera.app import logins
 from chargera.app.chain_ports import Chain
@@ -34,24 +26,20 @@ from chargera.app.ports import Entropy
 from chargera.app.settlement import BatchPolicy, BatchStage, Settlement
 from chargera.app.settlement_ports import NetworkTerms
 from chargera.app.settlement_views import SHOWN, BatchView, ClaimView, batch_view, claim_view
+from chargera.deploying import (
+    ATTESTERS,
+    DeployingParts,
+    Keys,
+    attester_folder,
+    deploy_contracts,
+    deployed,
+)
 from chargera.domain.errors import ChargEraError, NotFound
+from chargera.ledger.anchoring import AnchorPolicy
 from chargera.ledger.chain_key import ChainKey
 from chargera.ledger.chain_reads import read_policies
-from chargera.ledger.evm.chain import EmbeddedChain
-from chargera.ledger.evm.deployment import (
-    C4E,
-    DEFAULT_POLICY,
-    AttesterGenesis,
-    DeploymentParameters,
-    Grant,
-    OperatorGenesis,
-    deploy,
-    execute,
-    make_plan,
-)
 from chargera.ledger.network_contracts import ChainContracts, StoredSender
 from chargera.ledger.test_gateway import TestGateway
-from chargera.process import write_private
 from chargera.proofs.batch_file import (
     AttesterSignature,
     BatchFile,
@@ -59,36 +47,30 @@ from chargera.proofs.batch_file import (
     parse_batch,
 )
 from chargera.proofs.chain_values import (
-    address_text,
     parse_address,
     parse_hex,
-    topic_address,
 )
-from chargera.proofs.note import VerifierKey
 from chargera.proofs.tlog_proof import parse_tlog_proof
 from chargera.proofs.trust import TrustedAttester, TrustedChain
-from chargera.settings import SettlementSettings
+from chargera.settings import Settings
 from chargera.store.sends import PostgresSends
-from chargera.store.unit_of_work import Database, UnitOfWork
+from chargera.store.unit_of_work import Database
 from chargera.web.api.context import SettlementServices
 from chargera.web.pages.services import PageSettlement
 
-ATTESTERS = 4
 ATTESTERS_RUN = 3
 """Of the four that are admitted at the beginning, `serve` runs three; the fourth is for others."""
 
-DEMONSTRATION_C4E = 100_000 * C4E
 QUIET_S = 60.0
 """Real time that whoever closes or advances waits for attesters at most."""
 POLL_S = 0.1
 STOP_S = 3.0
+POLICY_POLL_S = 60.0
+"""Real time between two looks for a new version of the policy, which is announced days before."""
 READING_S = 2.0
 READING_POLLS = 5
 READING_PAUSE_S = 30.0
 """Between two tries to have a meter show itself."""
-
-RPC_LEAD_S = 10
-"""How long deploying may take on another chain."""
 
 THIS_SERVER = Caller(None, "this server", Role.OPERATOR)
 
@@ -96,44 +78,11 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
-    """The keys of one installation."""
-
-    deployer: ChainKey
-    bootstrap: ChainKey
-    operator: ChainKey
-    keeper: ChainKey
-    gateway: ChainKey
-    host: ChainKey
-    """Of hosts who left it to this server; on the embedded network only."""
-    wallet: ChainKey
-    """A driver's, with C4E for demonstrations."""
-    attesters: tuple[ChainKey, ...]
-
-    @classmethod
-    def open(cls, folder: Path, entropy: Entropy) -> "Keys":
-        """Read them, made at the first start."""
-        names = ("deployer", "bootstrap", "operator", "keeper", "gateway", "host", "wallet")
-        made = {name: ChainKey.open(folder / "keys" / name, entropy.bytes) for name in names}
-        attesters = tuple(
-            ChainKey.open(attester_folder(folder, number) / "key", entropy.bytes)
-            for number in range(1, ATTESTERS + 1)
-        )
-        return cls(attesters=attesters, **made)
-
-
-def attester_folder(data_dir: Path, number: int) -> Path:
-    """Return the folder of an attester, from 1."""
-    return data_dir / f"attester-{number}"
-
-
-@dataclass(frozen=True, slots=True)
 class SettlingParts:
     """What the server lends to settlement."""
 
     data_dir: Path
-    settings: SettlementSettings
-    operator_id: str
+    settings: Settings
     database: Database
     clock: NetworkClock
     entropy: Entropy
@@ -142,6 +91,19 @@ class SettlingParts:
     log_vkey: str
     anchor_now: Callable[[], Awaitable[int]]
     prove: Callable[[Sequence[int], bytes], Awaitable[Sequence[bytes]]]
+
+    @property
+    def deploying(self) -> DeployingParts:
+        """What deploying the contracts needs of it."""
+        return DeployingParts(
+            data_dir=self.data_dir,
+            settings=self.settings,
+            database=self.database,
+            clock=self.clock,
+            chain=self.chain,
+            topic_id=self.topic_id,
+            log_vkey=self.log_vkey,
+        )
 
 
 class Settling:
@@ -165,7 +127,7 @@ class Settling:
             keys.gateway, contracts, account(keys.gateway), account(keys.deployer)
         )
         terms.gateway = self.gateway.address
-        settings = parts.settings
+        settings = parts.settings.settlement
         self.settlement = Settlement(
             parts.database,
             terms,
@@ -212,16 +174,17 @@ class Settling:
         )
         self._turn = asyncio.Lock()
         self._woken = asyncio.Event()
+        self._policies_due = 0.0
 
     @classmethod
     async def open(cls, parts: SettlingParts) -> "Settling":
         """Open the network's contracts, deployed at the first start."""
         keys = Keys.open(parts.data_dir, parts.entropy)
-        addresses = await _deployed(parts.database)
+        addresses = await deployed(parts.database)
         if addresses is None:
-            addresses = await _deploy(parts, keys)
+            addresses = await deploy_contracts(parts.deploying, keys)
         contracts = ChainContracts(parts.chain, addresses)
-        terms = NetworkTerms(parts.chain.chain_id, addresses, parts.operator_id)
+        terms = NetworkTerms(parts.chain.chain_id, addresses, parts.settings.operator.id)
         terms.policies = await read_policies(contracts)
         settling = cls(parts, keys, contracts, terms)
         await settling._open_credentials()
@@ -247,6 +210,13 @@ class Settling:
                 path.write_text(f"{made.api_key}\n")
             await work.commit()
 
+    def anchor_policy(self) -> AnchorPolicy:
+        """Return when heads are to be anchored, by the policy in force."""
+        now_s = int(self.parts.clock.now().timestamp())
+        version = self.terms.policy_at(now_s) or self.terms.latest()
+        said = version.parameters
+        return AnchorPolicy(timedelta(seconds=said.anchor_interval_s), said.anchor_sessions)
+
     # At work ------------------------------------------------------------------------------------
 
     async def turn(self) -> None:
@@ -254,12 +224,21 @@ class Settling:
         async with self._turn:
             await self._once()
 
+    async def _read_policies(self) -> None:
+        """Take up the versions that the policy has gained, a look a minute at most."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._policies_due:
+            self.terms.policies = await read_policies(self.contracts, self.terms.policies)
+            self._policies_due = now + POLICY_POLL_S
+
     async def _once(self) -> bool:
+        await self._read_policies()
         moved = await self.registrations.advance()
         moved = await self.custody.advance() or moved
         if await self.settlement.waits_for_anchor():
             await self.parts.anchor_now()
         moved = bool(await self.settlement.form()) or moved
+        await self.payments.close_used()
         return await self.keeper.turn() or moved
 
     async def wait(self, pause_s: float) -> None:
@@ -397,7 +376,7 @@ class Settling:
 
     def shown(self) -> PageSettlement:
         """Return what pages show of it, and which attesters are this server's own."""
-        running = ATTESTERS_RUN if self.parts.settings.attesters else 0
+        running = ATTESTERS_RUN if self.parts.settings.settlement.attesters else 0
         own = tuple(key.address_text for key in self.keys.attesters[:running])
         return PageSettlement(self.terms, self.contracts, own)
 
@@ -492,77 +471,3 @@ class Settling:
                     process.terminate()
                     await asyncio.wait_for(asyncio.shield(process.wait()), STOP_S)
             await asyncio.sleep(1)
-
-
-async def _deployed(database: Database) -> dict[str, str] | None:
-    async with database.work() as work:
-        cursor = await work.connection.execute("select contracts from deployment")
-        row = await cursor.fetchone()
-    return None if row is None else dict(row[0])
-
-
-async def _deploy(parts: SettlingParts, keys: Keys) -> dict[str, str]:
-    """Deploy the contracts and note where they stand, in one commit."""
-    settings = parts.settings
-    now = parts.clock.now()
-    parameters = DeploymentParameters(
-        chain_id=parts.chain.chain_id,
-        bootstrap=keys.bootstrap.address,
-        attesters=tuple(AttesterGenesis(key.address, key.address) for key in keys.attesters),
-        operator=OperatorGenesis(
-            parts.operator_id,
-            keys.operator.address,
-            VerifierKey.parse(parts.log_vkey).public_key,
-            topic_address(parts.topic_id),
-        ),
-        policy_from_s=_policy_from(parts),
-        policy=_policy(settings),
-        grants=(
-            Grant("a driver's wallet for demonstrations", keys.wallet.address, DEMONSTRATION_C4E),
-            Grant("a host's fees for demonstrations", keys.host.address, DEMONSTRATION_C4E),
-        ),
-    )
-    plan = make_plan(parameters, keys.deployer.address)
-    addresses = {name: address_text(address) for name, address in plan.contracts.items()}
-    if isinstance(parts.chain, EmbeddedChain):
-        async with parts.chain.sending() as sending:
-            execute(sending, plan, keys.deployer)
-            await _note_deployment(sending.work.unit, addresses, now)
-            await sending.commit()
-        return addresses
-    await deploy(parts.chain, plan, keys.deployer)
-    async with parts.database.work() as work:
-        await _note_deployment(work, addresses, now)
-        await work.commit()
-    return addresses
-
-
-async def _note_deployment(work: UnitOfWork, addresses: dict[str, str], at: datetime) -> None:
-    await work.connection.execute(
-        "insert into deployment (contracts, deployed_at) values (%s, %s)", [Jsonb(addresses), at]
-    )
-
-
-def _policy_from(parts: SettlingParts) -> int:
-    """Return from when the first policy holds, decided once, however often deploying begins.
-
-    A clock that runs moves on while the contracts are made; the policy holds from the end of it.
-    """
-    path = parts.data_dir / "keys" / "policy-from"
-    if not path.exists():
-        clock = parts.clock
-        lead_s = 0 if clock.manual else math.ceil(2 * clock.rate)
-        if not isinstance(parts.chain, EmbeddedChain):
-            lead_s += RPC_LEAD_S
-        write_private(path, str(int(clock.now().timestamp()) + lead_s))
-    return int(path.read_text())
-
-
-def _policy(settings: SettlementSettings) -> Any:
-    from dataclasses import replace
-
-    return replace(
-        DEFAULT_POLICY,
-        settlement_window_s=settings.window_s,
-        contest_period_s=settings.contest_period_s,
-    )

@@ -71,14 +71,17 @@ class Anchoring:
         store: AnchorStore,
         topic: Topic,
         clock: Clock,
-        policy: AnchorPolicy | None = None,
+        policy: Callable[[], AnchorPolicy] = AnchorPolicy,
         on_anchored: Callable[[Anchor], None] | None = None,
     ) -> None:
-        """Anchor heads in `store` on `topic`; `on_anchored` is told each and returns quickly."""
+        """Anchor heads in `store` on `topic`; `on_anchored` is told each and returns quickly.
+
+        `policy` is asked at every look, for a network may change its policy while it runs.
+        """
         self._store = store
         self._topic = topic
         self._clock = clock
-        self._policy = policy or AnchorPolicy()
+        self._ask_policy = policy
         self._on_anchored = on_anchored or (lambda anchor: None)
         self._turn = asyncio.Lock()
         self._resumed = False
@@ -87,13 +90,18 @@ class Anchoring:
         self._fault: ChargEraError | None = None
 
     @property
+    def policy(self) -> AnchorPolicy:
+        """The policy in force; its interval is the longest time that a rewrite can go unseen."""
+        return self._ask_policy()
+
+    @property
     def health(self) -> AnchoringHealth:
         """The present state; unhealthy means that anchors do not arrive as promised, and why."""
         situation, lag = self._situation, timedelta()
         if situation is not None and situation.unanchored_since is not None:
             lag = max(self._clock.now() - situation.unanchored_since, lag)
         reason = self._fault.message if self._fault else None
-        if reason is None and lag > self._policy.interval + OVERDUE:
+        if reason is None and lag > self.policy.interval + OVERDUE:
             reason = f"no anchor for {lag}"
         last = situation.last_anchored if situation else None
         return AnchoringHealth(
@@ -161,7 +169,7 @@ class Anchoring:
             return False
         waited = now - min(last.requested_at, now)
         return (
-            waited >= self._policy.interval or situation.sessions_since >= self._policy.sessions_max
+            waited >= self.policy.interval or situation.sessions_since >= self.policy.sessions_max
         )
 
     async def _look(self) -> AnchorSituation:
@@ -222,7 +230,7 @@ class Anchoring:
             if self._is_expired(transaction_id):  # the clock has moved on while it was sent
                 raise Unavailable(error.message, remedy="it is sent under a new id") from error
             await self._store.settle(anchor, None, self._clock.now())
-            self._not_before = self._clock.now() + self._policy.interval
+            self._not_before = self._clock.now() + self.policy.interval
             raise
 
     async def _new_id(self, tree_size: int) -> str:

@@ -25,6 +25,7 @@ import httpx2
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from chargera.deploying import attester_folder
 from chargera.domain.errors import ChargEraError, Unavailable
 from chargera.domain.settlement import UNITS, divide_ops, split
 from chargera.ledger.chain_key import ChainKey
@@ -33,7 +34,6 @@ from chargera.ledger.network_contracts import ChainContracts, DirectSender, trus
 from chargera.ledger.wallet import signed_escrow
 from chargera.proofs.chain_values import address_text
 from chargera.proofs.trust import parse_trust
-from chargera.settling import attester_folder
 from tests.integration.durability import stopping_server
 from tests.integration.settlement.net import CONTEST_S, REGISTRATION, TARIFF, attester_turn
 from tests.server import ServerProcess

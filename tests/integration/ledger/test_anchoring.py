@@ -75,7 +75,8 @@ async def running(url: str, folder: Path, policy: AnchorPolicy | None = None):
     jobs = Jobs(url)
     anchors = PostgresAnchorStore(database, jobs, DELIVER_JOB)
     topic = await EmbeddedTopic.open(PostgresTopicStore(database), clock)
-    anchoring = Anchoring(anchors, topic, clock, policy)
+    policy = policy or AnchorPolicy()
+    anchoring = Anchoring(anchors, topic, clock, lambda: policy)
     jobs.register(DELIVER_JOB, anchoring.deliver)
     try:
         yield Network(

@@ -20,6 +20,7 @@ import httpx2
 from chargera import settings as configuration
 from chargera.app.ports import InboundCall
 from chargera.bootstrap import ServeOptions, Server, running
+from chargera.deploying import attester_folder
 from chargera.domain.errors import ChargEraError
 from chargera.domain.messages import (
     IdTokenRef,
@@ -34,7 +35,6 @@ from chargera.ledger.attester import Attester, FeedClient, SignedMemory
 from chargera.ledger.chain_key import ChainKey
 from chargera.ledger.network_contracts import ChainContracts, trusted_contracts
 from chargera.proofs.trust import parse_trust
-from chargera.settling import attester_folder
 
 WINDOW_S = 600
 CONTEST_S = 300

@@ -65,7 +65,9 @@ class Network:
     async def restart(self) -> None:
         topic = EmbeddedTopic(self.topic_rows, self.clock, "0.0.1001", "0.0.1002")
         self.topic = topic
-        self.anchoring = Anchoring(self.anchors, topic, self.clock, self.policy, self.told.append)
+        self.anchoring = Anchoring(
+            self.anchors, topic, self.clock, lambda: self.policy, self.told.append
+        )
 
     @classmethod
     async def started(cls, faults: Faults | None = None) -> "Network":
@@ -147,6 +149,18 @@ async def test_the_next_one_waits_for_the_interval(network: Network) -> None:
     await network.pass_time(1)
     assert await network.sizes() == [3, 7]
     await network.check()
+
+
+async def test_another_policy__obeyed_from_the_next_look_on(network: Network) -> None:
+    await network.sign(3)
+    await network.anchoring.tick()
+    await network.sign(5)
+    await network.pass_time(60)
+    assert await network.sizes() == [3]
+    network.policy = AnchorPolicy(timedelta(minutes=1), 256)
+    assert network.anchoring.policy == network.policy
+    await network.anchoring.tick()
+    assert await network.sizes() == [3, 5]
 
 
 async def test_many_sessions_do_not_wait(network: Network) -> None:
@@ -412,7 +426,7 @@ class TopicDouble:
 @pytest.fixture
 def double(network: Network) -> TopicDouble:
     double = TopicDouble(network.topic)
-    network.anchoring = Anchoring(network.anchors, double, network.clock, POLICY)
+    network.anchoring = Anchoring(network.anchors, double, network.clock, lambda: POLICY)
     return double
 
 
@@ -464,10 +478,10 @@ async def test_an_id_that_expires_on_the_way_is_replaced(
             return await self.topic.submit(hedera_transaction_id, message)
 
     await network.sign(3)
-    network.anchoring = Anchoring(network.anchors, Slow(network.topic), network.clock, POLICY)
+    network.anchoring = Anchoring(network.anchors, Slow(network.topic), network.clock, lambda: POLICY)
     await network.anchoring.tick()
     assert "TRANSACTION_EXPIRED" in str(network.anchoring.health.reason)
-    network.anchoring = Anchoring(network.anchors, double, network.clock, POLICY)
+    network.anchoring = Anchoring(network.anchors, double, network.clock, lambda: POLICY)
     await network.anchoring.tick()
     assert await network.sizes() == [3]
     await network.check()

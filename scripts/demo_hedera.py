@@ -1,0 +1,111 @@
+"""The demonstration on an emulator of Hedera: the same network, with only the profile changed.
+
+    make demo-hedera [ARGS="--until-settled --summary s.json"]
+
+The emulator is a development tool of the checkout (tests/doubles/hedera says what it does not
+imitate). Its operator's key is a test key. The network is initialised by `chargera ledger init`,
+as on any other network of Hedera.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from chargera import telemetry
+from chargera.bootstrap import Server
+from chargera.demo import DemoLedger, DemoOptions, policy_settings, run_demo
+from tests.doubles.hedera import Emulator, running_emulator
+
+CLOCK_RATE = 30
+"""A transaction of Hedera is valid for two minutes: at this pace for four seconds."""
+CHAIN_ID = 298
+NODE_ACCOUNT_ID = "0.0.3"
+
+
+class ServersTime:
+    """The time of the server, once it has begun to run its clock; before, this machine's."""
+
+    def __init__(self) -> None:
+        """Follow no server yet."""
+        self.server: Server | None = None
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        clock = getattr(self.server, "clock", None)
+        return datetime.now(UTC) if clock is None else clock.now()
+
+    def follow(self, server: Server) -> None:
+        """Take the time of this server."""
+        self.server = server
+
+
+def hedera_settings(emulator: Emulator) -> dict[str, str]:
+    """Return the section `hedera` of the settings for the emulator."""
+    return {
+        "nodes": f"{emulator.grpc_address}={NODE_ACCOUNT_ID}",
+        "mirrors": emulator.mirror_url,
+        "chain_id": str(CHAIN_ID),
+        "operator_account": emulator.operator_id,
+        "operator_key": emulator.operator_key_hex,
+    }
+
+
+def environment(emulator: Emulator) -> dict[str, str]:
+    """Return the environment with which any command works on the emulator."""
+    sections: dict[str, dict[str, object]] = {
+        **{name: dict(values) for name, values in policy_settings().items()},
+        "hedera": dict(hedera_settings(emulator)),
+    }
+    sections["ledger"]["network"] = "custom"
+    return {
+        f"CHARGERA_{section}_{name}".upper(): str(value)
+        for section, values in sections.items()
+        for name, value in values.items()
+    }
+
+
+def initialise(data_dir: Path, emulator: Emulator) -> None:
+    """Run `chargera ledger init` as an operator would."""
+    code = "from chargera.cli import main; main()"
+    subprocess.run(
+        [sys.executable, "-c", code, "ledger", "init", "--yes", "--data-dir", str(data_dir)],
+        env={**os.environ, **environment(emulator)},
+        check=True,
+    )
+
+
+async def play(options: DemoOptions) -> None:
+    """Start the emulator, initialise the network, and run the demonstration on it."""
+    time = ServersTime()
+    async with running_emulator(clock=time) as emulator:
+        print(f"An emulator of Hedera runs: node {emulator.grpc_address}, {emulator.mirror_url}")
+        await asyncio.to_thread(initialise, options.data_dir, emulator)
+        ledger = DemoLedger(
+            label="an emulator of Hedera",
+            settings={"ledger": {"network": "custom"}, "hedera": hedera_settings(emulator)},
+            clock_rate=CLOCK_RATE,
+            on_server=time.follow,
+        )
+        await run_demo(options, lambda text: print(text, flush=True), ledger)
+
+
+def main() -> None:
+    """Parse the arguments of `chargera demo` that make sense here, and play."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, default=Path("chargera-demo-hedera"))
+    parser.add_argument("--http-port", type=int, default=0)
+    parser.add_argument("--ocpp-port", type=int, default=0)
+    parser.add_argument("--until-anchored", action="store_true")
+    parser.add_argument("--until-settled", action="store_true")
+    parser.add_argument("--summary", type=Path)
+    telemetry.configure_logging(level=logging.WARNING)
+    asyncio.run(play(DemoOptions(**vars(parser.parse_args()))))
+
+
+if __name__ == "__main__":
+    main()
