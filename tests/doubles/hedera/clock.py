@@ -1,6 +1,5 @@
 """The emulator's clock: a source of time that can be moved on and made to run faster."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Protocol
@@ -33,7 +32,6 @@ class EmulatorClock:
         self._lock = Lock()
         self._scale = 1.0
         self._began = self._shows = self._source.now()
-        self._on_change: list[Callable[[], None]] = []
 
     def now(self) -> datetime:
         """Return the emulated time in UTC."""
@@ -53,10 +51,6 @@ class EmulatorClock:
         """Let `scale` seconds pass in one second of the source, from now on."""
         self._set(0, scale)
 
-    def when_changed(self, told: Callable[[], None]) -> None:
-        """Call `told` after each change: what is due may be due at once."""
-        self._on_change.append(told)
-
     def _now(self) -> datetime:
         passed = self._source.now() - self._began
         return self._shows + (passed if self._scale == 1 else passed * self._scale)
@@ -66,5 +60,3 @@ class EmulatorClock:
             self._shows = self._now() + timedelta(seconds=seconds)
             self._began = self._source.now()
             self._scale = scale
-        for told in self._on_change:
-            told()

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.doubles.hedera import system_contract
 from tests.doubles.hedera.clock import EmulatorClock, TimeSource
 from tests.doubles.hedera.entities import entity_text
 from tests.doubles.hedera.faults import Faults
@@ -71,6 +72,11 @@ class Emulator:
     async def restart_node(self, down_s: float = 0.0) -> None:
         """Let the node be gone for a while; its state stays."""
         await asyncio.to_thread(self.node.restart, down_s)
+
+    def set_schedules_busy(self, busy: bool) -> None:
+        """Let `scheduleCall` answer SCHEDULE_EXPIRY_IS_BUSY, or no longer."""
+        with self.ledger.lock:
+            system_contract.set_busy(self.ledger.evm, busy)
 
     def description(self) -> dict[str, Any]:
         """Return what `python -m tests.doubles.hedera` prints."""

@@ -8,6 +8,7 @@ from chargera.ledger.evm.engine import (
     NOTHING,
     Account,
     Changes,
+    Engine,
     Message,
     Outcome,
     intrinsic_gas,
@@ -46,7 +47,18 @@ class Evm:
 
     def try_(self, message: Message, block: Block) -> Outcome:
         """Run a message; nothing changes. Its gas must cover its intrinsic gas."""
-        return self._engine.run(message, block)
+        return self._engine_for(message).run(message, block)
+
+    def _engine_for(self, message: Message) -> Engine:
+        """Return the engine; where a contract is the sender, one that allows that.
+
+        Contracts send what they have scheduled. pyrevm refuses senders with code (EIP-3607).
+        """
+        if not self.code(message.sender) or self._engine.name == "py-evm":
+            return self._engine
+        other = engine_maker("py-evm")(self.chain_id)
+        other.apply(self._state.content())
+        return other
 
     def estimate(self, message: Message, block: Block) -> tuple[int, Outcome]:
         """Return gas with which a message succeeds, or the outcome with which it cannot."""

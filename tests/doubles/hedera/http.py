@@ -1,6 +1,7 @@
 """HTTP for a mirror and for the emulator's control address, in threads of its own."""
 
 import json
+import logging
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -9,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 Answer = Callable[[str, str, list[tuple[str, str]], Any], tuple[int, dict[str, Any]]]
 """Method, path, query, body (JSON or None) to status and document."""
+_log = logging.getLogger(__name__)
 BODY_BYTES_MAX = 4 * 1024 * 1024
 
 
@@ -48,7 +50,11 @@ def _handler(answer: Answer) -> type[BaseHTTPRequestHandler]:
             except ValueError:
                 body = data  # a transaction of HAPI
             items = parse_qsl(split.query, keep_blank_values=True)
-            status, document = answer(self.command, unquote(split.path), items, body)
+            try:
+                status, document = answer(self.command, unquote(split.path), items, body)
+            except Exception as error:
+                _log.exception("the emulator failed")
+                status, document = 500, {"_status": {"messages": [{"message": repr(error)}]}}
             said = json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json; charset=utf-8")

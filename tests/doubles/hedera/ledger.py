@@ -156,7 +156,7 @@ class Ledger:
         with self.lock:
             self.run_due()
             try:
-                arrived = precheck.read(transaction)
+                arrived = precheck.read(transaction, method)
                 self._check(arrived, method)
             except ResponseError as failure:
                 return failure.code, None
@@ -267,7 +267,7 @@ class Ledger:
             if child.kind == "cryptoCreateAccount":
                 fee += self.rate.tinybars(fees.AUTO_CREATION)
         fee += handling.gas_tinybars
-        if fault := self.faults.strikes(FaultKind.WRONG_FEE, arrived.kind, arrived.body):
+        if fault := self.faults.strikes(FaultKind.WRONG_FEE, arrived.method, arrived.body):
             fee = int(fee * float(fault.value or 2))
         fee = min(fee, handling.payer.balance)
         handling.move(handling.payer.number, -fee)

@@ -6,7 +6,6 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 from hiero_sdk_python.hapi.services import response_code_pb2 as codes
-from hiero_sdk_python.hapi.services.basic_types_pb2 import SignatureMap
 from hiero_sdk_python.hapi.services.transaction_contents_pb2 import SignedTransaction
 from hiero_sdk_python.hapi.services.transaction_pb2 import Transaction, TransactionBody
 
@@ -43,6 +42,8 @@ class Arrived:
     hash: bytes
     """SHA-384 of the signed transaction."""
     size: int
+    method: str = ""
+    """The method of gRPC; empty for what a schedule runs."""
 
     @property
     def kind(self) -> str:
@@ -66,7 +67,7 @@ class Arrived:
         return name
 
 
-def read(transaction: Transaction) -> Arrived:
+def read(transaction: Transaction, method: str = "") -> Arrived:
     """Return what a client sent. Raises ResponseError for what is none of the forms."""
     size = transaction.ByteSize()
     if size > JUMBO_BYTES_MAX:
@@ -87,7 +88,7 @@ def read(transaction: Transaction) -> Arrived:
     if body.WhichOneof("data") is None:
         raise ResponseError(codes.INVALID_TRANSACTION_BODY)
     digest = hashlib.sha384(signed or transaction.SerializeToString()).digest()
-    return Arrived(body, Signatures(body_bytes, signature_map or SignatureMap()), digest, size)
+    return Arrived(body, Signatures(body_bytes, signature_map), digest, size, method)
 
 
 def check_form(arrived: Arrived, now_ns: int) -> None:

@@ -1,5 +1,6 @@
 """Transactions of the schedule service, and the execution of what they schedule."""
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -225,6 +226,7 @@ def _execute(ledger: "Ledger", schedule: Schedule) -> None:
         transactionFee=schedule.body.transactionFee,
     )
     getattr(body, schedule.kind).CopyFrom(getattr(schedule.body, schedule.kind))
-    arrived = Arrived(body, keys.Collected(schedule.signers), b"", 0)
+    digest = hashlib.sha384(body.SerializeToString()).digest()
+    arrived = Arrived(body, keys.Collected(schedule.signers), digest, 0)
     record = ledger.execute(arrived, ledger.accounts[schedule.payer], ledger.fee(arrived))
     schedule.executed_ns = record.consensus_ns
