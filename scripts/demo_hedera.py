@@ -52,6 +52,7 @@ def hedera_settings(emulator: Emulator) -> dict[str, str]:
         "chain_id": str(CHAIN_ID),
         "operator_account": emulator.operator_id,
         "operator_key": emulator.operator_key_hex,
+        "poll_s": "0.5",
     }
 
 

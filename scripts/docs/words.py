@@ -33,6 +33,7 @@ PREVENTS = {
     "hedera.relay": "Wallets that cannot reach the chain.",
     "hedera.chain_id": "Signatures that another network would take too.",
     "hedera.explorer": "Pages without links to whoever else shows the same.",
+    "hedera.poll_s": "Public mirrors that refuse: they count what they are asked.",
     "hedera.days_left_min": "Anchors and payouts that stop because the account is empty.",
     "chain.engine": "A machine that has no wheel of pyrevm; both engines give equal receipts.",
     "chain.rpc": "An operator who is the only witness of the payouts: another chain has others.",

@@ -73,7 +73,6 @@ TICK_S = 0.25
 """Wall time between two looks at what is due; the network's clock decides what is."""
 BILL_POLL_S = 0.5
 SILENCE_POLL_S = 60.0
-SETTLEMENT_POLL_S = 0.5
 PAGE_SAMPLE_S = 2.0
 CERTIFICATE_POLL_S = 5.0
 CLOCK_SAVE_S = 1.0
@@ -273,6 +272,7 @@ class Server:
                 log_vkey=self.signer.vkeys[0],
                 anchor_now=self.anchor_now,
                 prove=self._prove,
+                deploys=self.ledger.hedera is None,
             )
         )
 
@@ -285,7 +285,7 @@ class Server:
         if self.settings.settlement.attesters:
             trust = await self.trust_document()
             await self._stack.enter_async_context(settling.attesters(self.http_url, trust))
-        keeping = self.loops.running("settlement", settling.turn, SETTLEMENT_POLL_S)
+        keeping = self.loops.running("settlement", settling.turn, self.ledger.poll_s)
         await self._stack.enter_async_context(keeping)
 
     async def _open_channel(self) -> None:

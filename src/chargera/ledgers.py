@@ -52,6 +52,8 @@ class Ledger:
     hedera: "Hedera | None" = None
     topics: tuple[HederaTopicRow, ...] = ()
     """Those of Hedera that heads are or were anchored on."""
+    poll_s: float = 0.5
+    """Real time between two looks at the contracts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,7 @@ async def _on_hedera(parts: LedgerParts, network: Profile, stack: AsyncExitStack
         rpc=network.relay or f"mirror:{network.mirrors[0]}",
         hedera=hedera,
         topics=tuple(topics),
+        poll_s=parts.settings.hedera.poll_s,
     )
 
 

@@ -92,6 +92,9 @@ class HederaSettings(_Section):
     explorer: str | None = Field(
         default=None, description="address of an explorer of a custom network"
     )
+    poll_s: float = Field(
+        default=5.0, gt=0, le=3600, description="real time between two looks at the contracts"
+    )
     days_left_min: int = Field(
         default=14, ge=1, le=3650, description="days of money left below which a warning is given"
     )

@@ -34,7 +34,7 @@ from chargera.deploying import (
     deploy_contracts,
     deployed,
 )
-from chargera.domain.errors import ChargEraError, NotFound
+from chargera.domain.errors import ChargEraError, NotFound, Refused
 from chargera.ledger.anchoring import AnchorPolicy
 from chargera.ledger.chain_key import ChainKey
 from chargera.ledger.chain_reads import read_policies
@@ -91,6 +91,8 @@ class SettlingParts:
     log_vkey: str
     anchor_now: Callable[[], Awaitable[int]]
     prove: Callable[[Sequence[int], bytes], Awaitable[Sequence[bytes]]]
+    deploys: bool = True
+    """Whether contracts that are not there are deployed at once: not where that costs money."""
 
     @property
     def deploying(self) -> DeployingParts:
@@ -181,6 +183,11 @@ class Settling:
         """Open the network's contracts, deployed at the first start."""
         keys = Keys.open(parts.data_dir, parts.entropy)
         addresses = await deployed(parts.database)
+        if addresses is None and not parts.deploys:
+            raise Refused(
+                "this network has no contracts yet",
+                remedy="run `chargera ledger init` to its end: it goes on where it stopped",
+            )
         if addresses is None:
             addresses = await deploy_contracts(parts.deploying, keys)
         contracts = ChainContracts(parts.chain, addresses)
