@@ -1,0 +1,157 @@
+"""A network's beginning: an outline with costs, one run, and runs that end anywhere."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chargera.app.hedera_ports import HederaSendState
+from chargera.domain.errors import Unavailable
+from chargera.ledger.hedera.fees import USD_E10
+from chargera.ledger.hedera.initialise import total_usd_e10
+from chargera.ledger.network_contracts import ChainContracts
+from tests.doubles.hedera.emulator import Emulator, running_emulator
+from tests.doubles.hedera.faults import FaultKind
+from tests.integration.hedera.initialising import DEPLOYER, KEEPER, Crash, Crashes, World
+
+
+async def check_whole(world: World) -> None:
+    """Everything is there, and nothing twice."""
+    emulator = world.emulator
+    async with world.process() as again:
+        outlines = await again.outline()
+        assert all(each.found is not None for each in outlines)
+        assert total_usd_e10(outlines) == 0
+        mirror = again.access.chain.mirror
+        topic_id = await world.records.topic_id()
+        assert topic_id is not None
+        topic = await mirror.topic(topic_id)
+        assert topic.admin_key is None
+        assert topic.submit_key is not None
+        assert world.records.addresses is not None
+        contracts = ChainContracts(again.access.chain, world.records.addresses)
+        assert await contracts.read("NetworkPolicy", "latest") == 1
+        from_s, _ = await contracts.read("NetworkPolicy", "parametersOf", 1)
+        assert from_s == world.records.policy_time
+        treasury = contracts.address("TimelockController")
+        assert await contracts.read("C4EToken", "balanceOf", treasury) > 0
+        assert await again.access.chain.nonce(DEPLOYER.address) == len(world.plan("0.0.1", 0).steps)
+        for key in (DEPLOYER, KEEPER):
+            assert (await mirror.account(key.address)).evm_address == key.address
+    assert len(emulator.ledger.topics) == 1
+    effects = [
+        row.purpose for row in world.sends.rows.values() if row.state is HederaSendState.DONE
+    ]
+    assert len(effects) == len(set(effects))
+
+
+async def test_outline__shows_each_step_with_its_cost_and_sends_nothing(
+    emulator: Emulator,
+) -> None:
+    world = World(emulator)
+    async with world.process() as begun:
+        outlines = await begun.outline()
+    assert [each.name for each in outlines[:3]] == [
+        "topic",
+        "account of deployer",
+        "account of keeper",
+    ]
+    assert outlines[-1].name == "record"
+    assert all(each.found is None for each in outlines)
+    assert 2 * USD_E10 < total_usd_e10(outlines) < 4 * USD_E10
+    assert not world.sends.rows
+    assert not emulator.ledger.topics
+
+
+async def test_run__makes_all_of_it_and_a_second_run_nothing(emulator: Emulator) -> None:
+    world = World(emulator)
+    told: list[tuple[str, str]] = []
+    async with world.process() as begun:
+        outlined = total_usd_e10(await begun.outline())
+        before = await begun.access.client.balance(emulator.operator_id)
+        await begun.carry_out(lambda name, result: told.append((name, result)))
+        after = await begun.access.client.balance(emulator.operator_id)
+        rate = await begun.access.chain.mirror.exchange_rate()
+    assert [name for name, _ in told] == [step.name for step in begun.steps]
+    await check_whole(world)
+    # The outline is what it costs, to a few per cent.
+    assert rate.usd_e10(before - after) == pytest.approx(outlined, rel=0.05)
+    rows = dict(world.sends.rows)
+    async with world.process() as again:
+        await again.carry_out()
+    assert world.sends.rows == rows
+
+
+@pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
+async def test_crash_at_every_write__a_later_run_goes_on_and_nothing_is_twice(
+    emulator: Emulator, after: bool
+) -> None:
+    """Each process ends at its first, second or third write, in turn, until one comes through."""
+    world = World(emulator)
+    crashed, is_whole = 0, False
+    while not is_whole:
+        async with world.process(Crashes(at=1 + crashed % 3, after=after)) as begun:
+            try:
+                await begun.carry_out()
+                is_whole = True
+            except Crash:
+                crashed += 1
+    assert crashed > len(begun.steps)
+    await check_whole(world)
+
+
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    places=st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=3, max_size=12),
+    down_s=st.sampled_from([0, 30, 200, 4_000]),
+)
+async def test_crashes_anywhere_with_any_time_between__exactly_one_of_each(
+    places: list[tuple[int, bool]], down_s: int
+) -> None:
+    """Also after the ids have expired, and after the policy would have begun."""
+    async with running_emulator(seed="crashes", mirrors=1) as emulator:
+        world = World(emulator)
+        for at, after in places:
+            async with world.process(Crashes(at=at, after=after)) as begun:
+                try:
+                    await begun.carry_out()
+                except Crash:
+                    emulator.clock.advance(down_s)
+        for _ in range(3):
+            try:
+                async with world.process() as begun:
+                    await begun.carry_out()
+                break
+            except Unavailable:  # what became of one is not known before its id expires
+                emulator.clock.advance(200)
+        await check_whole(world)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        FaultKind.BUSY,
+        FaultKind.UNAVAILABLE,
+        FaultKind.TIMEOUT_AFTER_SUCCESS,
+        FaultKind.LOST_IN_FLIGHT,
+        FaultKind.RECEIPT_LOST,
+        FaultKind.RECEIPT_UNKNOWN,
+        FaultKind.MIRROR_DOWN,
+    ],
+)
+async def test_faults_of_the_network__leave_one_of_each(
+    kind: FaultKind, emulator: Emulator
+) -> None:
+    world = World(emulator)
+    emulator.faults.add(kind, times=6)
+    for _ in range(8):
+        try:
+            async with world.process() as begun:
+                await begun.carry_out()
+            break
+        except Unavailable:  # and nothing else
+            emulator.clock.advance(200)
+            emulator.faults.add(kind, times=2)
+    emulator.faults.clear()
+    async with world.process() as begun:
+        await begun.carry_out()
+    await check_whole(world)
