@@ -41,6 +41,9 @@ ATTESTERS = 4
 
 DEMONSTRATION_C4E = 100_000 * C4E
 
+POLICY_FROM_FILE = Path("keys") / "policy-from"
+"""In the data folder: from when the first policy holds, Unix seconds."""
+
 LEAD_S = 10
 """How long deploying may take on another chain."""
 
@@ -102,8 +105,12 @@ async def deployed(database: Database) -> dict[str, str] | None:
     return None if row is None else dict(row[0])
 
 
-def deployment_plan(parts: DeployingParts, keys: Keys) -> Plan:
-    """Return the transactions that bring the contracts onto the chain."""
+def deployment_plan(parts: DeployingParts, keys: Keys, policy_from_s: int | None = None) -> Plan:
+    """Return the transactions that bring the contracts onto the chain.
+
+    `policy_from_s`: from when the first policy holds (Unix seconds); None: as `keys/policy-from`
+    says, which is decided with the first look.
+    """
     grants = (
         Grant("a driver's wallet for demonstrations", keys.wallet.address, DEMONSTRATION_C4E),
         Grant("a host's fees for demonstrations", keys.host.address, DEMONSTRATION_C4E),
@@ -118,7 +125,7 @@ def deployment_plan(parts: DeployingParts, keys: Keys) -> Plan:
             VerifierKey.parse(parts.log_vkey).public_key,
             topic_address(parts.topic_id),
         ),
-        policy_from_s=_policy_from(parts),
+        policy_from_s=_policy_from(parts) if policy_from_s is None else policy_from_s,
         policy=_policy(parts.settings),
         grants=() if parts.is_real_money else grants,
     )
@@ -136,17 +143,18 @@ async def deploy_contracts(parts: DeployingParts, keys: Keys) -> dict[str, str]:
     if isinstance(parts.chain, EmbeddedChain):
         async with parts.chain.sending() as sending:
             execute(sending, plan, keys.deployer)
-            await _note_deployment(sending.work.unit, addresses, now)
+            await note_deployment(sending.work.unit, addresses, now)
             await sending.commit()
         return addresses
     await deploy(parts.chain, plan, keys.deployer)
     async with parts.database.work() as work:
-        await _note_deployment(work, addresses, now)
+        await note_deployment(work, addresses, now)
         await work.commit()
     return addresses
 
 
-async def _note_deployment(work: UnitOfWork, addresses: dict[str, str], at: datetime) -> None:
+async def note_deployment(work: UnitOfWork, addresses: dict[str, str], at: datetime) -> None:
+    """Note where the contracts stand, once; written at the work's commit."""
     await work.connection.execute(
         "insert into deployment (contracts, deployed_at) values (%s, %s)", [Jsonb(addresses), at]
     )
@@ -157,7 +165,7 @@ def _policy_from(parts: DeployingParts) -> int:
 
     A clock that runs moves on while the contracts are made; the policy holds from the end of it.
     """
-    path = parts.data_dir / "keys" / "policy-from"
+    path = parts.data_dir / POLICY_FROM_FILE
     if not path.exists():
         clock = parts.clock
         lead_s = 0 if clock.manual else math.ceil(2 * clock.rate)
