@@ -28,6 +28,7 @@ from chargera.domain.messages import (
     UnservedCall,
 )
 from chargera.domain.proof_level import MEANINGS
+from chargera.domain.standard_run import STEPS as STEPS_OF_RUN
 from chargera.domain.transaction import BLOCKING, CURABLE, Anomaly
 from chargera.ocpp import deviations, schemas, v16, v201
 from chargera.ocpp.counters import ChannelCounters
@@ -442,6 +443,28 @@ def roles() -> Iterator[str]:
     yield table(("action and scope", *heads), rows)
 
 
+def standard_run() -> Iterator[str]:
+    """Yield the steps of the standard run."""
+    rows = [
+        (
+            str(number),
+            f"`{spec.step}`",
+            _once(spec.sends.values()),
+            spec.expects,
+            _once(spec.source.values()),
+            spec.not_applicable or "",
+        )
+        for number, spec in enumerate(STEPS_OF_RUN, 1)
+    ]
+    head = ("", "step", "we send", "it passes if", "source", "does not apply to")
+    yield table(head, rows)
+
+
+def _once(texts: Iterable[str]) -> str:
+    """Return texts of both versions, or the one that they share."""
+    return " / ".join(dict.fromkeys(texts))
+
+
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "actions-1.6": lambda: actions(v16.DIALECT),
     "actions-2.0.1": lambda: actions(v201.DIALECT),
@@ -460,6 +483,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "roles": roles,
     "routes": routes,
     "settings": settings_tables,
+    "standard-run": standard_run,
     "tariff-members": tariff_members,
 }
 

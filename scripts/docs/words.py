@@ -229,7 +229,7 @@ KINDS: dict[EntryKind, tuple[str, tuple[Any, ...]]] = {
         (records.journal_head_record,),
     ),
     EntryKind.PROTOCOL_TESTED: (
-        "A standard run over a station's connection, and what of it did not pass.",
+        "A standard run over a station's connection ended: its steps, and what they came to.",
         (records.protocol_tested_record,),
     ),
 }

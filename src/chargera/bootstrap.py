@@ -12,10 +12,8 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -35,6 +33,7 @@ from chargera.app.feed import LocalFeed
 from chargera.app.log_ports import SignedHead
 from chargera.app.ports import LiveEvent
 from chargera.app.receipts import build_receipt
+from chargera.app.station_tests import StationTests
 from chargera.domain.errors import InvalidInput
 from chargera.eventlog.custody import FileHeadMemory, open_key
 from chargera.eventlog.files import DurableFiles, OsDisk
@@ -48,7 +47,8 @@ from chargera.ledgers import LedgerParts, open_ledger
 from chargera.ocpp.certificates import RenewableTls, local_authority
 from chargera.ocpp.limits import ChannelLimits
 from chargera.ocpp.server import OcppServer
-from chargera.process import HttpServer, Loops, listen, saved_clock, write_private
+from chargera.ocpp.transcript import read_again
+from chargera.process import HttpServer, Loops, ServeOptions, listen, saved_clock, write_private
 from chargera.proofs import records
 from chargera.proofs.ocpi import encode_json
 from chargera.proofs.trust import Trust, TrustedTopic, parse_trust, trust_document
@@ -87,27 +87,6 @@ SERVE_FILE = "serve.json"
 __all__ = ["ServeOptions", "Server", "running"]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
-    """What the command line says; ports 0 mean any free one, `ocpp_tls_port` None no TLS port."""
-
-    data_dir: Path
-    http_port: int
-    ocpp_port: int
-    ocpp_tls_port: int | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    manual_clock: bool = False
-    clock_rate: float = 1.0
-    host: str = "127.0.0.1"
-    http_host: str | None = None
-    """Where pages and REST are served, if elsewhere than stations are."""
-    simulated: bool = False
-    """Stations and drivers are software, and pages say so."""
-    acknowledge_before_commit: bool = False
-    """Breaks durability, for the harness that must notice; never set by a command."""
 
 
 class Server:
@@ -330,10 +309,30 @@ class Server:
         )
         await self.ocpp.start(self.options.host, self.options.ocpp_port, self.options.ocpp_tls_port)
         self._stack.push_async_callback(self.ocpp.stop)
+        await self._open_control()
         if tls is not None:
             renewing = partial(self._renew_certificate, tls)
             watch = self.loops.running("certificate", renewing, CERTIFICATE_POLL_S)
             await self._stack.enter_async_context(watch)
+
+    async def _open_control(self) -> None:
+        """Open what stations are told and tested by."""
+        commands = self.ocpp.commands
+        self.control = StationControl(
+            self.database, commands, self.clock, self.entropy, asyncio.sleep
+        )
+        self.tests = StationTests(
+            self.database,
+            self.control,
+            commands,
+            read_again,
+            self.clock,
+            self.entropy,
+            pause=asyncio.sleep,
+            monotonic_s=time.monotonic,
+        )
+        await self.tests.recover()
+        self._stack.push_async_callback(self.tests.close)
 
     def _tls(self) -> RenewableTls | None:
         options = self.options
@@ -539,11 +538,6 @@ class Server:
 
     # Wiring of the edges -----------------------------------------------------------------------
 
-    def _control(self) -> StationControl:
-        return StationControl(
-            self.database, self.ocpp.commands, self.clock, self.entropy, asyncio.sleep
-        )
-
     def _public_services(self) -> PublicServices:
         async def log_file(path: str) -> bytes:
             return await asyncio.to_thread(self.log_reader.file, path)
@@ -573,7 +567,8 @@ class Server:
             clock=self.clock,
             entropy=self.entropy,
             passwords=self.passwords,
-            control=self._control(),
+            control=self.control,
+            tests=self.tests,
             is_connected=self.ocpp.commands.is_connected,
             forget_stations=self.charging.forget,
             receipt=self.receipt,
@@ -585,7 +580,7 @@ class Server:
             backup=lambda: archive(self.database, self.options.data_dir),
             settings=lambda: configuration.shown(self.settings),
             version=__version__,
-            settlement=None if self.settling is None else self.settling.services(self._control()),
+            settlement=None if self.settling is None else self.settling.services(self.control),
         )
 
     def _page_services(self) -> PageServices:
@@ -601,7 +596,8 @@ class Server:
             clock=self.clock,
             feed=self.feed,
             is_connected=self.ocpp.commands.is_connected,
-            control=self._control(),
+            control=self.control,
+            tests=self.tests,
             sign_in=logins.SignIn(self.passwords, self.entropy, limiter),
             link_secret=self._secret("link.key"),
             receipt=self.receipt,

@@ -1,4 +1,4 @@
-"""What a server needs of its process: background loops, sockets, private files, HTTP."""
+"""What a server needs of its process: options, background loops, sockets, private files, HTTP."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +19,27 @@ from chargera.proofs.records import time_value
 RESTART_PAUSE_S = 1.0
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What the command line says; ports 0 mean any free one, `ocpp_tls_port` None no TLS port."""
+
+    data_dir: Path
+    http_port: int
+    ocpp_port: int
+    ocpp_tls_port: int | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    manual_clock: bool = False
+    clock_rate: float = 1.0
+    host: str = "127.0.0.1"
+    http_host: str | None = None
+    """Where pages and REST are served, if elsewhere than stations are."""
+    simulated: bool = False
+    """Stations and drivers are software, and pages say so."""
+    acknowledge_before_commit: bool = False
+    """Breaks durability, for the harness that must notice; never set by a command."""
 
 
 class Loops:

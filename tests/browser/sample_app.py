@@ -30,12 +30,14 @@ from chargera.app.commands import StationControl
 from chargera.app.feed import LocalFeed
 from chargera.app.logins import SignIn
 from chargera.app.permissions import Action, Caller, Role
-from chargera.app.ports import LiveEvent
+from chargera.app.ports import LiveConnection, LiveEvent
 from chargera.app.sessions import link_key
+from chargera.app.station_tests import StationTests
 from chargera.app.views import (
     CommandView,
     IdTokenView,
     LiveSession,
+    LogEntryView,
     LogHeadView,
     MessageView,
     Overview,
@@ -44,7 +46,17 @@ from chargera.app.views import (
     Today,
 )
 from chargera.domain.errors import Conflict, NotFound
-from chargera.domain.messages import CommandAnswer, IdTokenRef, StationCommand
+from chargera.domain.messages import (
+    CommandAnswer,
+    IdTokenRef,
+    Probe,
+    ProbeAnswer,
+    StationCommand,
+)
+from chargera.domain.standard_run import RunStep, StandardRun, StepOutcome, StepResult
+from chargera.domain.station import OcppVersion
+from chargera.proofs.entry import EntryKind
+from chargera.proofs.records import protocol_tested_record
 from chargera.proofs.trust import Trust
 from chargera.web.live import Pace
 from chargera.web.pages import NetworkFacts, Pages, PageServices, PageSettlement, create_pages
@@ -70,6 +82,9 @@ METER_VALUES = (
     '{"connectorId":1,"transactionId":4419,"meterValue":[{"timestamp":'
     '"2026-11-24T09:41:00Z","sampledValue":[{"value":"252481","unit":"Wh"}]}]}'
 )
+TESTED = "Amstel-01"
+"""A station with standard runs."""
+
 LINK_SECRET = b"a secret of the sample"
 ID_TOKENS = (
     IdTokenView("04A2B7C8D9", "ISO14443", "accepted", None, "driver", NOW - timedelta(days=30)),
@@ -109,6 +124,14 @@ class SampleChannel:
 
     async def send(self, station_id: str, command: StationCommand) -> CommandAnswer:
         return CommandAnswer(True, "Accepted")
+
+    def connection(self, station_id: str) -> LiveConnection | None:
+        if not self.is_connected(station_id):
+            return None
+        return LiveConnection(7, OcppVersion.V2_0_1)
+
+    async def probe(self, station_id: str, probe: Probe) -> ProbeAnswer:
+        return ProbeAnswer("NotImplemented", is_error=True)
 
 
 @dataclass
@@ -167,6 +190,7 @@ class SampleStations(_Part):
             row
             for row in sample_messages(station_id)
             if (wanted.before is None or row.message_no < wanted.before)
+            and (wanted.after is None or row.message_no > wanted.after)
             and wanted.action in (None, row.action)
             and wanted.inbound in (None, row.inbound)
             and wanted.ok in (None, row.outcome == "ok")
@@ -328,6 +352,8 @@ class SampleLogReads(_Part):
         return self.network.log.view(log_index, readable=public)
 
     async def entries(self, caller: Caller, wanted: EntryFilter):
+        if wanted.kind == EntryKind.PROTOCOL_TESTED:
+            return [_test_entry(n) for n in range(2)] if wanted.station_id == TESTED else []
         end = min(wanted.from_index + (wanted.limit or 25), len(self.network.log.entries))
         return [
             self.network.log.view(index, readable=False) for index in range(wanted.from_index, end)
@@ -335,6 +361,35 @@ class SampleLogReads(_Part):
 
     async def anchors(self, before: int | None, limit: int | None):
         return self.network.anchors()
+
+
+def _test_entry(number: int) -> LogEntryView:
+    """A standard run of the station TESTED: the first one failed, the second passed."""
+    fails = RunStep.BROKEN_CALL if number == 0 else None
+    began_at = NOW - timedelta(hours=3 - number)
+    run = StandardRun(
+        run_id=f"01935d00-0000-7000-8000-00000000010{number}",
+        station_id=TESTED,
+        ocpp_version=OcppVersion.V2_0_1,
+        connection=7,
+        evse=1,
+        connector=1,
+        requested_by="operator",
+        started_at=began_at,
+        ended_at=began_at + timedelta(seconds=41),
+        results=tuple(
+            StepResult(
+                step,
+                StepOutcome.FAILED if step is fails else StepOutcome.PASSED,
+                "answered a result" if step is fails else "as it should",
+            )
+            for step in RunStep
+        ),
+    )
+    record = protocol_tested_record(run)
+    return LogEntryView(
+        40 + number, "protocol_tested", TESTED, 3, None, NOW, "", "", True, record, None
+    )
 
 
 class SampleDecisions:
@@ -423,6 +478,7 @@ async def make_sample(
         store.logins_by_name[role] = StoredLogin(f"login-{role}", role, role, hashed, False)
     feed, channel, entropy, clock = LocalFeed(), SampleChannel(), SampleEntropy(), SampleClock()
     database: Any = SampleDatabase(store)
+    control = StationControl(database, channel, clock, entropy, asyncio.sleep)
     decisions = SampleDecisions()
     services = PageServices(
         network=NetworkFacts("embedded", OPERATOR_ID, (str(log_verifier()),), simulated),
@@ -430,7 +486,17 @@ async def make_sample(
         clock=clock,
         feed=feed,
         is_connected=channel.is_connected,
-        control=StationControl(database, channel, clock, entropy, asyncio.sleep),
+        control=control,
+        tests=StationTests(
+            database,
+            control,
+            channel,
+            lambda version, frame: None,
+            clock,
+            entropy,
+            pause=asyncio.sleep,
+            monotonic_s=time.monotonic,
+        ),
         sign_in=SignIn(passwords, entropy, GuessLimiter(GuessLimits(), time.monotonic)),
         link_secret=LINK_SECRET,
         receipt=_receipts(network),

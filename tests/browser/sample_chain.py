@@ -476,8 +476,8 @@ class SamplePassports:
     async def of_station(self, station_id: str) -> PassportRow | None:
         return next((row for row in PASSPORTS if row.station_id == station_id), None)
 
-    async def spoken(self, station_id: str) -> tuple[Sequence[Spoken], Sequence[Spoken]]:
-        return ([Spoken.OCPP_2_0_1], [Spoken.OCPP_1_6] if station_id == "Erasmus-01" else [])
+    async def spoken(self, station_id: str) -> tuple[Sequence[Spoken], Mapping[Spoken, int]]:
+        return ([Spoken.OCPP_2_0_1], {Spoken.OCPP_1_6: 3} if station_id == "Erasmus-01" else {})
 
 
 class SampleCustody:

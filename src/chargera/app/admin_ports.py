@@ -79,6 +79,8 @@ class MessageFilter:
     """True: what the station said; False: what was said to it."""
     ok: bool | None = None
     """True: answered as usual; False: refused, repeated, departing from its schema, and so on."""
+    after: int | None = None
+    """Only those with a higher number."""
 
 
 class StationStore(Protocol):
@@ -146,6 +148,9 @@ class CommandStore(Protocol):
 
     async def rows(self, caller: Caller, station_id: str, limit: int) -> list[CommandView]:
         """Return a station's commands, newest first."""
+
+    async def unanswered(self, action: str) -> list[CommandView]:
+        """Return the commands of that name that have neither answer nor failure."""
 
     async def transaction(self, caller: Caller, session_id: str) -> OpenTransaction | None:
         """Return a session as a command needs it; None if the caller does not reach it."""

@@ -12,6 +12,7 @@ from chargera.app.ports import NewEntry
 from chargera.app.views import IdTokenView
 from chargera.domain.errors import Conflict, InvalidInput, NotFound, Unreadable
 from chargera.domain.messages import IdTokenRef
+from chargera.domain.standard_run import is_run_identifier
 from chargera.proofs import records
 from chargera.proofs.entry import EntryKind
 
@@ -80,7 +81,7 @@ async def add_id_token(
     id_token = _checked(wanted, await _login_id(work, wanted.login))
     known = _of_type(await _registered(work, id_token.ref), id_token.ref.kind)
     if known is None:
-        await _put(work, caller, [id_token], now)
+        await put_id_tokens(work, caller.name, [id_token], now)
         return id_token
     if replace(id_token, ref=known.ref) != known:
         raise Conflict(
@@ -108,7 +109,7 @@ async def set_blocked(
     known = await _known(work, id_token, kind)
     wanted = replace(known, blocked=blocked)
     if wanted != known:
-        await _put(work, caller, [wanted], now)
+        await put_id_tokens(work, caller.name, [wanted], now)
     return wanted
 
 
@@ -132,7 +133,7 @@ async def import_csv(work: AdminWork, caller: Caller, text: bytes, *, now: datet
         after = id_token if before is None else _with_what_is_kept(id_token, before, rows[number])
         if after != before:
             changed.append(after)
-    await _put(work, caller, changed, now)
+    await put_id_tokens(work, caller.name, changed, now)
     return Imported(added, len(changed) - added, len(wanted) - len(changed))
 
 
@@ -217,9 +218,10 @@ def _of_type(known: Sequence[NewIdToken], kind: str | None) -> NewIdToken | None
     return next((one for one in known if one.ref.kind == kind), None)
 
 
-async def _put(
-    work: AdminWork, caller: Caller, id_tokens: Sequence[NewIdToken], now: datetime
+async def put_id_tokens(
+    work: AdminWork, by: str, id_tokens: Sequence[NewIdToken], now: datetime
 ) -> None:
+    """Insert or replace identifiers, each with its log entry; `by` is who does it."""
     await work.id_tokens.put(id_tokens, now)
     for id_token in id_tokens:
         record = records.id_token_record(
@@ -228,7 +230,7 @@ async def _put(
             blocked=id_token.blocked,
             expires_at=id_token.expires_at,
             login_id=id_token.login_id,
-            by=caller.name,
+            by=by,
             at=now,
         )
         work.append(NewEntry(EntryKind.ID_TOKEN_CHANGED, None, None, record, now))
@@ -258,7 +260,14 @@ def _checked(wanted: IdTokenRequest, login_id: str | None) -> NewIdToken:
             field="id_token",
             remedy="give it as the station reads it, without spaces around it",
         )
-    return NewIdToken(IdTokenRef(value, kind), wanted.blocked, wanted.expires_at, login_id)
+    ref = IdTokenRef(value, kind)
+    if is_run_identifier(ref.key):
+        raise InvalidInput(
+            "identifiers of this form are those of standard runs, which nobody pays for",
+            field="id_token",
+            remedy="choose another one",
+        )
+    return NewIdToken(ref, wanted.blocked, wanted.expires_at, login_id)
 
 
 def _checked_type(text: str) -> str:

@@ -12,6 +12,7 @@ from chargera.proofs import canonical
 from chargera.proofs.chain_values import parse_address, parse_hex, topic_address
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.passport_file import PassportFile, passport_file_document
+from chargera.proofs.standard_run import protocol_that_passed
 
 
 class PassportFileWork(Protocol):
@@ -54,6 +55,7 @@ async def build_passport_file(
         await work.entry(row.onboarding_log_index),
         await work.entry(row.registered_log_index),
         *await work.station_entries(row.station_id, str(EntryKind.CUSTODY)),
+        *_passed(await work.station_entries(row.station_id, str(EntryKind.PROTOCOL_TESTED))),
     ]
     entries = sorted((e for e in chosen if e is not None), key=lambda entry: entry.log_index)
     last = entries[-1].log_index
@@ -76,3 +78,14 @@ async def build_passport_file(
         anchor=head.anchor,
     )
     return canonical.encode(passport_file_document(file))
+
+
+def _passed(entries: Sequence[StoredEntry]) -> list[StoredEntry]:
+    """Return of each protocol the latest standard run that passed."""
+    latest: dict[str, StoredEntry] = {}
+    for entry in entries:
+        record = None if entry.record is None else canonical.decode(entry.record)
+        protocol = protocol_that_passed(record) if isinstance(record, dict) else None
+        if protocol is not None:
+            latest[protocol] = entry
+    return list(latest.values())

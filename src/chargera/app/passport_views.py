@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from chargera.app.custody_views import custody_rows, owners
@@ -60,6 +61,8 @@ class PassportView:
     retired_at: datetime | None
     protocols: Mapping[str, str]
     """Each with what speaks for it: declared, observed or tested."""
+    tests: Mapping[str, int]
+    """Of those that were tested, the log index of the latest standard run that passed."""
 
 
 class PassportReads(Protocol):
@@ -74,8 +77,11 @@ class PassportReads(Protocol):
     async def of_station(self, station_id: str) -> PassportRow | None:
         """Return a station's registration."""
 
-    async def spoken(self, station_id: str) -> tuple[Sequence[Spoken], Sequence[Spoken]]:
-        """Return the protocols that a station has spoken, and those it was tested for."""
+    async def spoken(self, station_id: str) -> tuple[Sequence[Spoken], Mapping[Spoken, int]]:
+        """Return the protocols that a station has spoken, and those it was tested for.
+
+        The latter with the log index of the latest standard run that passed.
+        """
 
 
 class PassportViewWork(Protocol):
@@ -99,7 +105,7 @@ def view_of(
     row: PassportRow,
     terms: NetworkTerms,
     observed: Sequence[Spoken] = (),
-    tested: Sequence[Spoken] = (),
+    tested: Mapping[Spoken, int] = MappingProxyType({}),
 ) -> PassportView:
     """Return how a registration is shown."""
     metadata = parse_metadata(dict(row.metadata))
@@ -129,6 +135,7 @@ def view_of(
         registered_log_index=row.registered_log_index,
         retired_at=row.retired_at,
         protocols={str(spoken): str(evidence) for spoken, evidence in standing.items()},
+        tests={str(spoken): log_index for spoken, log_index in tested.items()},
     )
 
 

@@ -12,7 +12,14 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from chargera.domain.messages import CommandAnswer, IdTokenRef, StationCommand, StationMessage
+from chargera.domain.messages import (
+    CommandAnswer,
+    IdTokenRef,
+    Probe,
+    ProbeAnswer,
+    StationCommand,
+    StationMessage,
+)
 from chargera.domain.pricing import ChargingState
 from chargera.domain.station import ChargingStation, OcppVersion
 from chargera.domain.tariff import Tariff
@@ -293,6 +300,27 @@ class Commands(Protocol):
 
     async def send(self, station_id: str, command: StationCommand) -> CommandAnswer:
         """Send and wait for the answer.
+
+        Raises Unavailable when the station is not connected or does not answer in time.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class LiveConnection:
+    """A station's connection now: `number` counts all connections since the server started."""
+
+    number: int
+    ocpp_version: OcppVersion
+
+
+class Probing(Protocol):
+    """Calls to a connected station that no command makes."""
+
+    def connection(self, station_id: str) -> LiveConnection | None:
+        """Return the station's live connection; None if there is none."""
+
+    async def probe(self, station_id: str, probe: Probe) -> ProbeAnswer:
+        """Send a probe and wait for the answer.
 
         Raises Unavailable when the station is not connected or does not answer in time.
         """

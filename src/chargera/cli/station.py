@@ -1,7 +1,8 @@
-"""`chargera station`: register, list, show, price and command charging stations."""
+"""`chargera station`: register, list, show, price, command and test charging stations."""
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -14,7 +15,9 @@ from chargera.cli.output import note, show, table
 from chargera.cli.passport import owner_of, sign_consent
 from chargera.domain.errors import InvalidInput
 
-app = noun("station", "Charging stations: register, list, show, price, command.")
+app = noun("station", "Charging stations: register, list, show, price, command, test.")
+
+TEST_POLL_S = 0.3
 
 REGISTERED = (
     *("station_id", "password", "registration", "passport_id"),
@@ -176,6 +179,55 @@ def command(
     answer = {name: view[name] for name in ("accepted", "answer", "session_id", "command_id")}
     show(answer, as_json)
     raise typer.Exit({True: 0, False: 1, None: 3}[view["accepted"]])
+
+
+@app.command("test")
+def make_test(
+    station_id: StationId,
+    evse: Annotated[
+        int | None, typer.Option("--evse", help="Where to charge; else a free one.")
+    ] = None,
+    connector: Annotated[int | None, typer.Option("--connector")] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Reset the station as the last step.")
+    ] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Make the standard run of a connected station and print what became of each step.
+
+    Exit 0: passed, 1: failed, 3: interrupted.
+    """
+    server, path = Server(data_dir), f"{_path(station_id)}/tests"
+    run = server.post(path, {"evse": evse, "connector": connector, "reset": reset})
+    if not as_json:
+        note(f"standard run {run['run_id']} of OCPP {run['ocpp_version']}")
+    told = 0
+    while True:
+        run = server.get(f"{path}/{run['run_id']}")
+        if not as_json:
+            for step in run["steps"][told:]:
+                note(_step_text(step))
+        told = len(run["steps"])
+        if run["state"] != "running":
+            break
+        time.sleep(TEST_POLL_S)
+    entry = f"{run['state']}: entry {run['log_index']} of the log"
+    show(run, as_json, entry if run["reason"] is None else f"{entry}: {run['reason']}")
+    raise typer.Exit({"passed": 0, "failed": 1, "interrupted": 3}[run["state"]])
+
+
+@app.command("tests")
+def list_tests(
+    station_id: StationId, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False
+) -> None:
+    """List the standard runs of a station, newest first."""
+    rows = Server(data_dir).get(f"{_path(station_id)}/tests")
+    show(rows, as_json, table(rows, ["started_at", "ocpp_version", "state", "log_index", "run_id"]))
+
+
+def _step_text(step: dict[str, Any]) -> str:
+    return f"{step['number']:>2}  {step['outcome']:<14}  {step['step']:<17}  {step['detail']}"
 
 
 def _path(station_id: str) -> str:

@@ -313,3 +313,21 @@ class CommandAnswer:
 
     accepted: bool
     answer: str
+
+
+class Probe(Word):
+    """Calls that no command makes: a standard run sends them to see how a station refuses."""
+
+    UNKNOWN_VENDOR = "unknown_vendor"
+    """A DataTransfer of a vendor that nobody is."""
+    UNKNOWN_ACTION = "unknown_action"
+    BROKEN_CALL = "broken_call"
+    """A known action without what it must have; it asks for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeAnswer:
+    """What a station answered to a probe: an error with its code, or a result with its status."""
+
+    word: str
+    is_error: bool

@@ -21,6 +21,7 @@ from chargera.domain.messages import (
     storable,
 )
 from chargera.domain.pricing import ChargingState
+from chargera.domain.standard_run import is_run_identifier
 from chargera.domain.station import OcppVersion
 from chargera.domain.word import Word
 
@@ -364,7 +365,10 @@ def offer_id_token(
 
 
 def settle_state(transaction: Transaction) -> None:
-    """Set the state that follows from what is known; `billed` is set by billing alone."""
+    """Set the state that follows from what is known; `billed` is set by billing alone.
+
+    What is metered for a standard run is nobody's to pay, as if its identifier were refused.
+    """
     anomalies = transaction.anomalies
     if transaction.started:
         if anomalies:
@@ -381,7 +385,8 @@ def settle_state(transaction: Transaction) -> None:
             anomalies.add(Anomaly.NO_ID_TOKEN)
     if anomalies and transaction.id_token_key is not None:
         anomalies.discard(Anomaly.NO_ID_TOKEN)
-    if transaction.id_token_status not in (None, AuthorizationStatus.ACCEPTED):
+    is_accepted = transaction.id_token_status in (None, AuthorizationStatus.ACCEPTED)
+    if not is_accepted or is_run_identifier(transaction.id_token_key):
         transaction.state = SessionState.REFUSED
     elif anomalies and not anomalies.isdisjoint(BLOCKING if transaction.ended else CURABLE):
         transaction.state = SessionState.REVIEW

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import TypeVar
 
-from chargera.app.ports import Clock, MessageRow
+from chargera.app.ports import Clock, LiveConnection, MessageRow
 from chargera.domain.errors import Unavailable
-from chargera.domain.messages import CommandAnswer, StationCommand
+from chargera.domain.messages import CommandAnswer, Probe, ProbeAnswer, StationCommand
 from chargera.ocpp import framing
 from chargera.ocpp.connection import Connection, Gateway, Reply
 from chargera.ocpp.counters import ChannelCounters
@@ -15,9 +16,22 @@ from chargera.ocpp.framing import CallError
 from chargera.ocpp.limits import ChannelLimits
 from chargera.ocpp.stations import ConnectedStations
 
+PROBES: Mapping[Probe, tuple[str, framing.Payload]] = {
+    Probe.UNKNOWN_VENDOR: (
+        "DataTransfer",
+        {"vendorId": "org.chargera.nobody", "messageId": "standard-run"},
+    ),
+    Probe.UNKNOWN_ACTION: ("NoSuchAction", {}),
+    Probe.BROKEN_CALL: ("TriggerMessage", {}),
+}
+"""Action and payload of each probe, the same in both versions; none of them asks for anything."""
+
+_Answer = TypeVar("_Answer")
+_ReadReply = Callable[[Connection, str, Reply], tuple[_Answer | None, str]]
+
 
 class StationCommands:
-    """The port `Commands` over the live connections."""
+    """The ports `Commands` and `Probing` over the live connections."""
 
     def __init__(
         self,
@@ -44,6 +58,13 @@ class StationCommands:
         """Say whether the station has a live connection."""
         return self._stations.get(station_id) is not None
 
+    def connection(self, station_id: str) -> LiveConnection | None:
+        """Return the station's live connection; None if there is none."""
+        connection = self._stations.get(station_id)
+        if connection is None:
+            return None
+        return LiveConnection(connection.epoch, connection.dialect.version)
+
     async def send(self, station_id: str, command: StationCommand) -> CommandAnswer:
         """Send a command and wait for the station's answer.
 
@@ -51,8 +72,22 @@ class StationCommands:
         Unavailable if the station is not connected, has not booted on this connection, has too
         many commands before this one, or does not answer in time.
         """
-        connection = self._connection(station_id)
-        action, payload = connection.dialect.command(command)
+        action, payload = self._connection(station_id).dialect.command(command)
+        return await self._in_turn(station_id, action, payload, self._read)
+
+    async def probe(self, station_id: str, probe: Probe) -> ProbeAnswer:
+        """Send a probe and wait for the station's answer; raises Unavailable as `send` does."""
+        self._connection(station_id)
+        return await self._in_turn(station_id, *PROBES[probe], _read_probe)
+
+    async def _in_turn(
+        self,
+        station_id: str,
+        action: str,
+        payload: framing.Payload,
+        read: _ReadReply[_Answer],
+    ) -> _Answer:
+        """Call the station once those before have been answered."""
         if self._waiting[station_id] >= self._limits.commands_queued_max:
             raise Unavailable(
                 f"{self._waiting[station_id]} commands to {station_id} are not answered yet",
@@ -65,7 +100,7 @@ class StationCommands:
             async with slot:
                 connection = self._connection(station_id)
                 await self._settle(connection)
-                return await self._call(connection, action, payload)
+                return await self._call(connection, action, payload, read)
         finally:
             self._waiting[station_id] -= 1
             if not self._waiting[station_id]:
@@ -101,8 +136,12 @@ class StationCommands:
             )
 
     async def _call(
-        self, connection: Connection, action: str, payload: framing.Payload
-    ) -> CommandAnswer:
+        self,
+        connection: Connection,
+        action: str,
+        payload: framing.Payload,
+        read: _ReadReply[_Answer],
+    ) -> _Answer:
         if not connection.is_open:
             raise self._lost(connection)
         message_id = self._new_message_id()
@@ -120,7 +159,7 @@ class StationCommands:
             ) from None
         finally:
             connection.stop_waiting()
-        answer, outcome = self._read(connection, action, reply)
+        answer, outcome = read(connection, action, reply)
         self._record(connection, sent_at, message_id, action, frame, reply.frame, outcome)
         if answer is None:
             raise self._lost(connection)
@@ -170,3 +209,22 @@ class StationCommands:
             field="station_id",
             remedy="try again when it is online",
         )
+
+
+def _read_probe(
+    connection: Connection, action: str, reply: Reply
+) -> tuple[ProbeAnswer | None, str]:
+    """Return what the station answered to a probe, and the outcome to record."""
+    if reply.message is None:
+        return None, "connection lost"
+    if isinstance(reply.message, CallError):
+        code = reply.message.code
+        return ProbeAnswer(code, is_error=True), f"probe: error {code}"
+    if action != PROBES[Probe.UNKNOWN_VENDOR][0]:
+        return ProbeAnswer("a result", is_error=False), "probe: a result"
+    answer, deviation = connection.dialect.command_answer(action, reply.message.payload)
+    outcome = f"probe: {answer.answer}"
+    return (
+        ProbeAnswer(answer.answer, is_error=False),
+        outcome if deviation is None else f"{outcome}; deviation: {deviation}",
+    )

@@ -1,8 +1,9 @@
 """Passport files: all by which a stranger recomputes a charger's passport, and the checks over it.
 
-One canonical JSON document: the station's registration, its onboarding, the mint and every custody
-record as they were logged, with proofs under one anchored head; the host's consent; and where the
-onboarding was anchored. A byte is either covered by a step or refused by form.
+One canonical JSON document: the station's registration, its onboarding, the mint, every custody
+record and the standard runs that it passed as they were logged, with proofs under one anchored
+head; the host's consent; and where the onboarding was anchored. A byte is either covered by a step
+or refused by form.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chargera.domain.errors import ChargEraError, InvalidInput, Unreadable
-from chargera.domain.passport import CustodyKind, PassportFacts
+from chargera.domain.passport import CustodyKind, PassportFacts, protocol_of
+from chargera.domain.standard_run import RunOutcome
 from chargera.proofs import canonical
 from chargera.proofs.anchor import AnchoredMessage
 from chargera.proofs.canonical import INTEGER_LIMIT
@@ -39,6 +41,7 @@ from chargera.proofs.passport import (
 from chargera.proofs.receipt import ReceiptEntry, ReceiptVerdict, check_order, read_entry
 from chargera.proofs.records import custody_record_digest
 from chargera.proofs.secp256k1 import SIGNATURE_BYTES, recover
+from chargera.proofs.standard_run import read_standard_run
 from chargera.proofs.steps import Step, StepStatus
 from chargera.proofs.tree import verify_inclusion
 from chargera.proofs.trust import Trust
@@ -63,7 +66,7 @@ _ONE_EACH = (
     EntryKind.ONBOARDING,
     EntryKind.PASSPORT_REGISTERED,
 )
-KINDS = frozenset({*_ONE_EACH, EntryKind.CUSTODY})
+KINDS = frozenset({*_ONE_EACH, EntryKind.CUSTODY, EntryKind.PROTOCOL_TESTED})
 """Kinds of entries that a passport file holds."""
 
 _STRANGE = (KeyError, TypeError, ValueError, AttributeError)
@@ -99,6 +102,11 @@ class PassportFile:
     def custody(self) -> list[ReceiptEntry]:
         """The custody records in their order."""
         return [entry for entry in self.entries if entry.kind is EntryKind.CUSTODY]
+
+    @property
+    def tests(self) -> list[ReceiptEntry]:
+        """The standard runs in their order."""
+        return [entry for entry in self.entries if entry.kind is EntryKind.PROTOCOL_TESTED]
 
     @property
     def request(self) -> RegistrationRequest:
@@ -283,6 +291,20 @@ def _check_custody(file: PassportFile, trust: Trust | None, _: object) -> _Findi
     return StepStatus.OK, f"{len(records)} custody records without a hole"
 
 
+def _check_protocols(file: PassportFile, trust: Trust | None, _: object) -> _Finding:
+    """Each standard run that is in the file is one that this station passed, step by step."""
+    station_id = file.one(EntryKind.STATION_REGISTERED).record["station_id"]
+    tested: list[str] = []
+    for entry in file.tests:
+        run = read_standard_run(entry.record)
+        if run.station_id != station_id or run.outcome is not RunOutcome.PASSED:
+            return StepStatus.FAILED, f"entry {entry.proof.index} is no test that it passed"
+        tested.append(f"{protocol_of(run.ocpp_version)} (entry {entry.proof.index})")
+    if not tested:
+        return StepStatus.NOT_ASKED, "no standard run is claimed: protocols are declared"
+    return StepStatus.OK, f"tested: {', '.join(tested)}"
+
+
 def _check_anchor(file: PassportFile, trust: Trust | None, _: object) -> _Finding:
     anchor = file.anchor
     if anchor is None:
@@ -340,6 +362,7 @@ _CHECKS: dict[str, Callable[[PassportFile, Trust | None, ChainPassport | None], 
     "registration_hash": _check_registration_hash,
     "consent": _check_consent,
     "custody": _check_custody,
+    "protocols": _check_protocols,
     "anchor": _check_anchor,
     "passport_on_chain": _check_chain,
 }

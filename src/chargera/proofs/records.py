@@ -49,9 +49,10 @@ from typing import Any
 
 from chargera.domain.errors import Unreadable
 from chargera.domain.messages import ReadingContext, TransactionEventKind
-from chargera.domain.passport import CustodyKind, Protocol
+from chargera.domain.passport import CustodyKind, protocol_of
 from chargera.domain.pricing import ChargingState
 from chargera.domain.settlement import BatchState, Rail
+from chargera.domain.standard_run import RUN_NAME, StandardRun
 from chargera.domain.station import ChargingStation
 from chargera.domain.transaction import SessionEvent, Transaction
 from chargera.proofs import canonical
@@ -594,19 +595,30 @@ def journal_head_record(chain_id: int, transactions: int, digest: str, at: datet
     }
 
 
-def protocol_tested_record(
-    station_id: str, protocol: Protocol, run: str, failed: Sequence[str], at: datetime
-) -> Record:
+def protocol_tested_record(run: StandardRun) -> Record:
     """Return the record of a standard run over a station's connection.
 
-    `run` names the run and its version, `failed` the checks of it that did not pass.
+    `run` names the table of steps and its version, `run_id` the run; `steps` are those that were
+    made, in order; `connection` counts connections since the server started.
     """
     return {
-        "at": time_text(at),
-        "failed": list(failed),
-        "protocol": str(protocol),
-        "run": run,
-        "station_id": station_id,
+        "at": time_text(run.ended_at),
+        "connection": run.connection,
+        "connector": run.connector,
+        "evse": run.evse,
+        "outcome": str(run.outcome),
+        "protocol": str(protocol_of(run.ocpp_version)),
+        "reason": run.reason,
+        "requested_by": run.requested_by,
+        "run": RUN_NAME,
+        "run_id": run.run_id,
+        "session_id": run.session_id,
+        "started_at": time_text(run.started_at),
+        "station_id": run.station_id,
+        "steps": [
+            {"detail": each.detail, "outcome": str(each.outcome), "step": str(each.step)}
+            for each in run.results
+        ],
     }
 
 

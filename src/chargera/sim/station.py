@@ -19,6 +19,9 @@ from chargera.sim.plan import ChargingCurve, PlannedSession
 from chargera.sim.v16 import Dialect16
 from chargera.sim.v201 import Dialect201
 
+ANSWER_S = 0.1
+"""How long a reset waits, in real seconds, so that its answer leaves before the line ends."""
+
 DIALECTS: Mapping[OcppVersion, Callable[[tuple[Connector, ...], Orders], Dialect]] = {
     OcppVersion.V1_6: Dialect16,
     OcppVersion.V2_0_1: Dialect201,
@@ -421,6 +424,7 @@ class SimulatedStation:
             running.order_stop(StopCause.DEAUTHORIZED)
 
     async def _reset(self) -> None:
+        await asyncio.sleep(ANSWER_S)
         for running in self._running():
             running.order_stop(StopCause.RESET)
         with suppress(TimeoutError):

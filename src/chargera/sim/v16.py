@@ -44,6 +44,7 @@ class Dialect16:
                 ("Reset", self._on_reset),
                 ("UnlockConnector", self._on_unlock),
                 ("TriggerMessage", self._on_trigger),
+                ("DataTransfer", self._on_data_transfer),
             )
         }
         return charge_point
@@ -159,6 +160,9 @@ class Dialect16:
     def _on_trigger(self, requested_message: str, connector_id: int = 0) -> Payload:
         done = self._orders.trigger(requested_message, self._by_number.get(connector_id))
         return call_result.TriggerMessage(status="Accepted" if done else "NotImplemented")
+
+    def _on_data_transfer(self, **_: object) -> Payload:
+        return call_result.DataTransfer(status="UnknownVendorId")
 
 
 def _accepted(done: bool) -> str:

@@ -43,6 +43,7 @@ class Dialect201:
                 ("Reset", self._on_reset),
                 ("UnlockConnector", self._on_unlock),
                 ("TriggerMessage", self._on_trigger),
+                ("DataTransfer", self._on_data_transfer),
             )
         }
         return charge_point
@@ -156,6 +157,9 @@ class Dialect201:
         connector = self._find(evse["id"], evse.get("connector_id")) if evse else None
         done = self._orders.trigger(requested_message, connector)
         return call_result.TriggerMessage(status="Accepted" if done else "NotImplemented")
+
+    def _on_data_transfer(self, **_: object) -> Payload:
+        return call_result.DataTransfer(status="UnknownVendorId")
 
     def _find(self, evse: int | None, connector: int | None = None) -> Connector | None:
         for candidate in self._connectors:

@@ -121,9 +121,10 @@ async def newest(connection: Connection, station_id: str, wanted: MessageFilter)
     ((upper,),) = await cursor.fetchall()
     if wanted.before is not None:
         upper = min(upper, (wanted.before - 1) // ROWS_MAX)
+    floor = 0 if wanted.after is None else wanted.after // ROWS_MAX - 1
     width, found = _WINDOW, list[Numbered]()
-    lower = upper - width
-    while upper > 0 and len(found) < wanted.limit:
+    lower = max(upper - width, floor)
+    while upper > floor and len(found) < wanted.limit:
         cursor = await connection.execute(
             "select pack_no, body from ocpp_message_pack where station_ids @> array[%s]"
             " and pack_no > %s and pack_no <= %s order by pack_no desc limit %s",
@@ -136,7 +137,7 @@ async def newest(connection: Connection, station_id: str, wanted: MessageFilter)
             upper = packs[-1][0] - 1
         else:
             width *= _WIDER
-            upper, lower = lower, lower - width
+            upper, lower = lower, max(lower - width, floor)
     return found[: wanted.limit]
 
 
@@ -146,6 +147,7 @@ def _of_pack(pack_no: int, body: bytes, station_id: str, wanted: MessageFilter) 
         for number, row in enumerate(unpacked(body), pack_no * ROWS_MAX)
         if row.station_id == station_id
         and (wanted.before is None or number < wanted.before)
+        and (wanted.after is None or number > wanted.after)
         and wanted.action in (None, row.action)
         and wanted.inbound in (None, row.inbound)
         and wanted.ok in (None, row.outcome == "ok")

@@ -14,6 +14,7 @@ from chargera.domain.passport import Protocol, protocol_of
 from chargera.domain.station import OcppVersion
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.onboarding import shows_meter
+from chargera.proofs.standard_run import protocol_that_passed
 
 _JSON = frozenset({"metadata", "request"})
 _COLUMNS = tuple(field.name for field in fields(PassportRow))
@@ -107,8 +108,8 @@ class PostgresPassports:
                 return int(row["log_index"])
         return None
 
-    async def spoken(self, station_id: str) -> tuple[Sequence[Protocol], Sequence[Protocol]]:
-        """Return the protocols that a station has spoken, and those it was tested for."""
+    async def spoken(self, station_id: str) -> tuple[Sequence[Protocol], Mapping[Protocol, int]]:
+        """Return the protocols that a station has spoken, and the entries of tests it passed."""
         observed = await self._rows(
             "select distinct ocpp_version from charging_session where station_id = %s"
             " union select ocpp_version from station where station_id = %s"
@@ -116,16 +117,16 @@ class PostgresPassports:
             [station_id, station_id],
         )
         tested = await self._rows(
-            "select record from log_entry where station_id = %s and kind = %s"
+            "select log_index, record from log_entry where station_id = %s and kind = %s"
             " and record is not null order by log_index",
             [station_id, str(EntryKind.PROTOCOL_TESTED)],
         )
-        runs = [orjson.loads(row["record"]) for row in tested]
-        passed = {run["protocol"] for run in runs if not run["failed"]}
-        return (
-            [protocol_of(OcppVersion(row["ocpp_version"])) for row in observed],
-            [Protocol(name) for name in sorted(passed)],
-        )
+        passed: dict[Protocol, int] = {}
+        for row in tested:
+            protocol = protocol_that_passed(orjson.loads(row["record"]))
+            if protocol is not None:
+                passed[protocol] = row["log_index"]
+        return [protocol_of(OcppVersion(row["ocpp_version"])) for row in observed], passed
 
     async def signatures(self, digest: str) -> Mapping[int, str]:
         """Return the attesters' signatures of a digest by their place in the registry."""

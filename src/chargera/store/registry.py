@@ -336,6 +336,15 @@ class PostgresCommands:
         )
         return [_command(row) for row in rows]
 
+    async def unanswered(self, action: str) -> list[CommandView]:
+        """Return the commands of that name that have neither answer nor failure."""
+        rows = await self._rows(
+            "select * from station_command where action = %(action)s and state = 'queued'"
+            " order by requested_at, command_id",
+            {"action": action},
+        )
+        return [_command(row) for row in rows]
+
     async def transaction(self, caller: Caller, session_id: str) -> OpenTransaction | None:
         """Return a session as a command needs it; None if the caller does not reach it."""
         rows = await self._rows(

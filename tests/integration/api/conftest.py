@@ -18,13 +18,16 @@ from chargera.app.billing import Billing, ReviewDecision
 from chargera.app.charging import Charging, ChargingPolicy
 from chargera.app.clock import NetworkClock, SystemEntropy
 from chargera.app.commands import StationControl
-from chargera.app.ports import InboundCall
+from chargera.app.ports import InboundCall, LiveConnection
+from chargera.app.station_tests import StationTests
 from chargera.domain.errors import Unavailable
 from chargera.domain.messages import (
     Authorize,
     CommandAnswer,
     IdTokenRef,
     MeterSample,
+    Probe,
+    ProbeAnswer,
     ReadingContext,
     SignedValue,
     StationCommand,
@@ -34,6 +37,7 @@ from chargera.domain.messages import (
 )
 from chargera.domain.pricing import ChargingState
 from chargera.domain.station import OcppVersion
+from chargera.ocpp.transcript import read_again
 from chargera.store.unit_of_work import Database, UnitOfWork
 from chargera.web.api import Services, make_api
 
@@ -57,6 +61,12 @@ class FakeChannel:
         self.connected: set[str] = set()
         self.sent: list[tuple[str, StationCommand]] = []
         self.answer = CommandAnswer(True, "Accepted")
+        self.connections: dict[str, LiveConnection] = {}
+        self.probed = {
+            Probe.UNKNOWN_VENDOR: ProbeAnswer("UnknownVendorId", is_error=False),
+            Probe.UNKNOWN_ACTION: ProbeAnswer("NotImplemented", is_error=True),
+            Probe.BROKEN_CALL: ProbeAnswer("ProtocolError", is_error=True),
+        }
         self.on_send: Callable[[StationCommand], Awaitable[None]] | None = None
 
     def is_connected(self, station_id: str) -> bool:
@@ -69,6 +79,12 @@ class FakeChannel:
         if self.on_send is not None:
             await self.on_send(command)
         return self.answer
+
+    def connection(self, station_id: str) -> LiveConnection | None:
+        return self.connections.get(station_id)
+
+    async def probe(self, station_id: str, probe: Probe) -> ProbeAnswer:
+        return self.probed[probe]
 
 
 class Api:
@@ -85,12 +101,23 @@ class Api:
         self.forgotten: list[str] = []
         self.keys: dict[str, str] = {}
         self._numbers = count(1)
+        control = StationControl(database, self.channel, clock, self.entropy, self._pause)
         self.services = Services(
             database=database,
             clock=clock,
             entropy=self.entropy,
             passwords=self.passwords,
-            control=StationControl(database, self.channel, clock, self.entropy, self._pause),
+            control=control,
+            tests=StationTests(
+                database,
+                control,
+                self.channel,
+                read_again,
+                clock,
+                self.entropy,
+                pause=self._pause,
+                monotonic_s=self._monotonic_s,
+            ),
             is_connected=self.channel.is_connected,
             forget_stations=self._forget,
             receipt=self._document("receipt"),
@@ -241,6 +268,9 @@ class Api:
 
     async def _pause(self, seconds: float) -> None:
         self.clock.advance(seconds)
+
+    def _monotonic_s(self) -> float:
+        return (self.clock.now() - START).total_seconds()
 
     def _forget(self, station_ids: Sequence[str]) -> None:
         self.forgotten += station_ids

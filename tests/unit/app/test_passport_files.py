@@ -11,6 +11,8 @@ from chargera.app.ports import StoredEntry
 from chargera.app.receipts import ReceiptHead
 from chargera.app.settlement_ports import NetworkTerms
 from chargera.domain.errors import Conflict, Refused
+from chargera.domain.standard_run import RunStep, StepOutcome
+from chargera.domain.station import OcppVersion
 from chargera.proofs import records
 from chargera.proofs.chain_values import address_text, hex_text
 from chargera.proofs.entry import EntryKind, envelope_bytes
@@ -18,6 +20,7 @@ from chargera.proofs.passport import consent_digest, metadata_document, metadata
 from chargera.proofs.passport_file import parse_passport_file, verify_passport_file
 from tests.unit.proofs.sample_batch import CHAIN_ID, address, sign
 from tests.unit.proofs.sample_receipt import START, STATION_ID, TOPIC, anchor_of, station
+from tests.unit.proofs.sample_run import passed_run, with_outcome
 from tests.unit.proofs.sample_settlement import HOST
 from tests.unit.proofs.test_passport_file import CONTRACT, DOMAIN, NONCE, TRUST, Born
 
@@ -56,11 +59,12 @@ class Database:
         return self.stored(log_index)
 
     async def station_entries(self, station_id: str, kind: str) -> list[StoredEntry]:
-        assert (station_id, kind) == (STATION_ID, "custody")
-        return [self.stored(index) for index in self.born.indexes[3:]]
+        assert station_id == STATION_ID
+        indexes = {"custody": self.born.indexes[3:], "protocol_tested": self.born.tests}
+        return [self.stored(index) for index in indexes[kind]]
 
     async def receipt_head(self, log_index: int) -> ReceiptHead | None:
-        assert log_index == self.born.indexes[-1]
+        assert log_index >= self.born.indexes[-1]
         if not self.covers:
             return None
         note = self.born.log.note()
@@ -113,6 +117,18 @@ async def test_file__registered_charger__a_stranger_finds_it_valid() -> None:
     data = await database.file()
     assert parse_passport_file(data) == database.born.file()
     assert verify_passport_file(data, TRUST).valid
+
+
+async def test_file__standard_runs__of_each_protocol_the_latest_that_was_passed() -> None:
+    failed = passed_run(results=with_outcome(RunStep.BOOT, StepOutcome.FAILED))
+    other = passed_run(ocpp_version=OcppVersion.V1_6)
+    database = Database(Born(tested=(passed_run(), other, passed_run(), failed)))
+    file = parse_passport_file(await database.file())
+    assert [entry.proof.index for entry in file.tests] == database.born.tests[1:3]
+    assert verify_passport_file(await database.file(), TRUST).valid
+    database.erased = database.born.tests[2]
+    file = parse_passport_file(await database.file())
+    assert [entry.proof.index for entry in file.tests] == database.born.tests[:2]
 
 
 async def test_file__no_head_covers_it__one_is_published() -> None:

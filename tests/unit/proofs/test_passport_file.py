@@ -9,6 +9,8 @@ import pytest
 
 from chargera.domain.errors import Unreadable
 from chargera.domain.passport import CustodyKind
+from chargera.domain.standard_run import RunStep, StandardRun, StepOutcome
+from chargera.domain.station import OcppVersion
 from chargera.proofs import canonical, records
 from chargera.proofs.chain_values import address_text, hex_text, parse_hex, topic_address
 from chargera.proofs.entry import EntryKind
@@ -43,6 +45,7 @@ from tests.unit.proofs.sample_receipt import (
     station,
     trust,
 )
+from tests.unit.proofs.sample_run import RESULTS, passed_run, with_outcome
 from tests.unit.proofs.sample_settlement import HOST, facts
 
 CONTRACT = bytes.fromhex("88" * 20)
@@ -61,6 +64,7 @@ class Born:
     indexes: list[int] = field(default_factory=list)
     changed: dict[EntryKind, dict[str, Any]] = field(default_factory=dict)
     """Members that the operator logged otherwise, by kind."""
+    tested: tuple[StandardRun, ...] = ()
 
     def __post_init__(self) -> None:
         metadata = metadata_of(station(), "NL*C4E")
@@ -115,12 +119,17 @@ class Born:
             )
             self.add(EntryKind.CUSTODY, record)
 
+        self.tests = [
+            self.log.append(EntryKind.PROTOCOL_TESTED, records.protocol_tested_record(run))
+            for run in self.tested
+        ]
+
     def add(self, kind: EntryKind, record: dict[str, Any]) -> None:
         self.indexes.append(self.log.append(kind, record | self.changed.get(kind, {})))
 
     def file(self, *, custody: bool = True, **changes: Any) -> PassportFile:
         note = self.log.note()
-        indexes = self.indexes if custody else self.indexes[:3]
+        indexes = [*(self.indexes if custody else self.indexes[:3]), *self.tests]
         one = PassportFile(
             passport_id=self.request.token_id,
             chain_id=CHAIN_ID,
@@ -165,7 +174,7 @@ def verdict_on(born: Born, step: str, **changes: Any) -> tuple[StepStatus, str]:
 
 
 def test_file__written__read_again_and_valid() -> None:
-    born = Born()
+    born = Born(tested=(passed_run(),))
     data = encoded(born.file())
     assert parse_passport_file(data) == born.file()
     verdict = verify_passport_file(data, TRUST, born.chain())
@@ -178,6 +187,27 @@ def test_file__written__read_again_and_valid() -> None:
 
 def test_file__nothing_has_changed_yet__custody_is_not_asked() -> None:
     assert verdict_on(Born(), "custody", custody=False)[0] is StepStatus.NOT_ASKED
+
+
+def test_file__protocols_that_were_tested__each_with_its_entry() -> None:
+    assert verdict_on(Born(), "protocols")[0] is StepStatus.NOT_ASKED
+    runs = (passed_run(), passed_run(ocpp_version=OcppVersion.V1_6))
+    status, detail = verdict_on(Born(tested=runs), "protocols")
+    assert status is StepStatus.OK
+    assert detail == "tested: ocpp2.0.1 (entry 5), ocpp1.6 (entry 6)"
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        passed_run(station_id="CP-2"),
+        passed_run(results=RESULTS[:5], reason="the connection was lost"),
+        passed_run(results=with_outcome(RunStep.UNKNOWN_ACTION, StepOutcome.FAILED)),
+    ],
+)
+def test_file__test_that_the_station_did_not_pass__named(run: StandardRun) -> None:
+    status, detail = verdict_on(Born(tested=(run,)), "protocols")
+    assert (status, detail) == (StepStatus.FAILED, "entry 5 is no test that it passed")
 
 
 def test_file__no_trust_or_no_anchor__undetermined() -> None:

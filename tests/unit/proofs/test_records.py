@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from chargera.domain.errors import Unreadable
 from chargera.domain.messages import AuthorizationStatus, ReadingContext, TransactionEventKind
-from chargera.domain.passport import CustodyKind, Protocol
+from chargera.domain.passport import CustodyKind
 from chargera.domain.pricing import ChargingState
 from chargera.domain.settlement import BatchState, Rail
 from chargera.domain.station import OcppVersion
 from chargera.domain.transaction import SessionEvent, Transaction, recall
 from chargera.proofs import canonical, records
+from tests.unit.proofs.sample_run import passed_run
 
 AT = datetime(2026, 5, 4, 8, 0, 0, 123_000, tzinfo=UTC)
 
@@ -264,7 +265,7 @@ def test_settlement_records__every_member_is_canonical_and_amounts_are_text() ->
             at=AT,
         ),
         records.journal_head_record(2**47, 5, word, AT),
-        records.protocol_tested_record("CP-1", Protocol.OCPP_1_6, "run/1", (), AT),
+        records.protocol_tested_record(passed_run()),
     ]
     for record in made:
         assert canonical.decode(records.encode(record)) == record

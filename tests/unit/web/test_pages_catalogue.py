@@ -17,9 +17,11 @@ from chargera.app.log_ports import AnchorState
 from chargera.app.passports import Step
 from chargera.app.permissions import Role
 from chargera.app.settlement import BatchStage, LaneState
+from chargera.app.station_tests import ACTION, RUNNING
 from chargera.domain.passport import CustodyKind, ProtocolEvidence
 from chargera.domain.proof_level import ProofLevel
 from chargera.domain.settlement import Rail
+from chargera.domain.standard_run import RunOutcome, RunStep, StepOutcome
 from chargera.domain.station import ConnectorStatus, ConnectorType
 from chargera.domain.tariff import DayOfWeek, Dimension
 from chargera.domain.transaction import Anomaly, SessionState
@@ -60,7 +62,7 @@ VOCABULARIES: dict[str, list[str]] = {
     "batch_state": list(BatchStage),
     "bill_part": ["holders", "host", "fee", "ops"],
     "bill_part_to": ["holders", "host", "fee", "ops"],
-    "command": list(CommandName),
+    "command": [*CommandName, ACTION],
     "command_hint": list(CommandName),
     "connector": list(ConnectorStatus),
     "custody": list(CustodyKind),
@@ -87,12 +89,15 @@ VOCABULARIES: dict[str, list[str]] = {
     "proof_why": list(ICONS),
     "rail": list(Rail),
     "role": list(Role),
+    "run_state": [RUNNING, *RunOutcome],
+    "run_step": list(RunStep),
     "search_example": [*KINDS_HERE, *CHAIN_KINDS],
     "search_kind": [*KINDS_HERE, *CHAIN_KINDS],
     "session.heading": [*SessionState, "parked"],
     "session_settlement": [*LaneState, "off_chain"],
     "session_state": [*SessionState, "parked"],
     "step": [],
+    "step_outcome": list(StepOutcome),
     "step_status": [*StepStatus, "reported"],
     "verdict": list(OUTCOMES.values()),
 }

@@ -488,6 +488,7 @@ def test_paths_of_this_server_are_kept() -> None:
 
 FORMS = (
     ("/s/Amstel-01/commands", {"action": "reset"}),
+    ("/s/Amstel-01/tests", {}),
     ("/id-tokens", {"id_token": "04AA", "id_token_type": "ISO14443"}),
     ("/id-tokens/block", {"id_token": "04A2B7C8D9", "blocked": "yes"}),
     ("/logout", {}),

@@ -22,6 +22,7 @@ from chargera.app.ports import Clock, Entropy
 from chargera.app.settlement import Settlement
 from chargera.app.settlement_ports import Contracts, NetworkTerms
 from chargera.app.settlement_views import BatchView, ClaimView
+from chargera.app.station_tests import StationTests
 from chargera.app.views import as_json
 from chargera.web.auth import CSRF_HEADER, identify, require_form_value
 
@@ -62,6 +63,7 @@ class Services:
     entropy: Entropy
     passwords: Passwords
     control: StationControl
+    tests: StationTests
     is_connected: IsConnected
     forget_stations: Callable[[Sequence[str]], None]
     """Called after the commit of whatever the channel may have cached of these stations."""
@@ -139,9 +141,9 @@ class Call:
         return json_bytes(orjson.dumps(as_json(answer)))
 
 
-def shown(answer: Any) -> Response:
+def shown(answer: Any, status: int = 200) -> Response:
     """Answer with a view."""
-    return json_bytes(orjson.dumps(as_json(answer)))
+    return json_bytes(orjson.dumps(as_json(answer)), status)
 
 
 def page(items: Sequence[Any], limit: int, cursor: Callable[[Any], Any]) -> Response:

@@ -1,4 +1,4 @@
-"""Routes of stations: registration, password, tariff, messages and commands."""
+"""Routes of stations: registration, password, tariff, messages, commands and standard runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from chargera.app.commands import CommandRequest
 from chargera.app.passport_views import ConsentView
 from chargera.app.permissions import Action
 from chargera.app.registry import Registered, Registration
+from chargera.app.station_tests import RunRequest, RunView
 from chargera.app.views import CommandView, MessageView, StationRow, station_json
 from chargera.web.api.context import ApiCall, Call, LongCall, page, shown
 from chargera.web.api.passports import HostBody, work_of
@@ -83,6 +84,14 @@ class CommandBody(Shape):
     session_id: str | None = None
     hard: bool = False
     message: str | None = None
+
+
+class TestBody(Shape):
+    """A standard run; without `evse` the first EVSE where nothing charges."""
+
+    evse: int | None = None
+    connector: int | None = None
+    reset: bool = Field(default=False, description="reset the station as the last step")
 
 
 @router.post("", status_code=201, responses=answers(RegisteredStation, 201))
@@ -251,3 +260,23 @@ async def list_commands(call: ApiCall, station_id: StationId, limit: Limit = 100
 async def show_command(call: LongCall, station_id: StationId, command_id: UUID) -> Response:
     """Show a command as it stands now, with the session that it started."""
     return shown(await call.services.control.show(call.caller, str(command_id)))
+
+
+@router.post("/{station_id}/tests", status_code=202, responses=answers(RunView, 202))
+async def begin_test(call: LongCall, station_id: StationId, body: TestBody) -> Response:
+    """Begin the standard run of the version that the station speaks now; it goes on by itself."""
+    wanted = RunRequest(station_id, body.evse, body.connector, body.reset)
+    key = call.request.headers.get("Idempotency-Key")
+    return shown(await call.services.tests.start(call.caller, wanted, key), 202)
+
+
+@router.get("/{station_id}/tests", responses=answers(list[RunView]))
+async def list_tests(call: LongCall, station_id: StationId) -> Response:
+    """List a station's standard runs, newest first."""
+    return shown(await call.services.tests.rows(call.caller, station_id))
+
+
+@router.get("/{station_id}/tests/{run_id}", responses=answers(RunView))
+async def show_test(call: LongCall, station_id: StationId, run_id: UUID) -> Response:
+    """Show a standard run: the steps made so far, or what became of it."""
+    return shown(await call.services.tests.show(call.caller, station_id, str(run_id)))

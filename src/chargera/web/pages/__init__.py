@@ -102,6 +102,7 @@ def _routes(site: Site, streams: Streams) -> list[Route]:
         at("/stations", station.show_stations),
         at("/s/{station_id}", station.show_one_station),
         at("/s/{station_id}/commands", station.send_command, "POST"),
+        at("/s/{station_id}/tests", station.begin_test, "POST"),
         at("/sessions", session.show_sessions),
         at("/session/{session_id}", session.show_one_session),
         at("/session/{session_id}/readings.csv", session.download_readings),

@@ -9,6 +9,7 @@ from chargera.app.commands import StationControl
 from chargera.app.logins import SignIn
 from chargera.app.ports import Clock, Feed
 from chargera.app.settlement_ports import Contracts, NetworkTerms
+from chargera.app.station_tests import StationTests
 from chargera.proofs.trust import Trust
 
 
@@ -44,6 +45,7 @@ class PageServices:
     feed: Feed
     is_connected: IsConnected
     control: StationControl
+    tests: StationTests
     sign_in: SignIn
     link_secret: bytes
     """Makes and checks the unguessable links of sessions."""

@@ -1,4 +1,4 @@
-"""Stations: the list, and one station with its price, sessions, messages and commands."""
+"""Stations: the list, and one station with its price, sessions, messages, commands and tests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from chargera.app.commands import MESSAGES, CommandName, CommandRequest
 from chargera.app.permissions import Action
 from chargera.app.registry import message_log, show_station, station_rows
 from chargera.app.sessions import list_sessions
+from chargera.app.station_tests import RunRequest
 from chargera.app.tariffs import list_tariffs, show_tariff
 from chargera.app.views import MessageView, SessionRow, StationView
 from chargera.domain.errors import InvalidInput, NotFound
@@ -85,11 +86,13 @@ async def show_one_station(site: Site, request: Request) -> Response:
         }
         values |= await _messages(visit, station_id, request.query_params)
         values["command_forms"] = command_forms(view, values["sessions"] or [])
-        values["commands"] = []
+        values["commands"], values["runs"] = [], None
+        values["evses"] = sorted({plug.evse for plug in row.connectors})
         if private and private.may_command:
             values["commands"] = await visit.work.commands.rows(
                 visit.viewer, station_id, COMMANDS_SHOWN
             )
+            values["runs"] = await site.services.tests.rows(visit.viewer, station_id)
         return site.page(visit, "station.html", "stations", values)
 
 
@@ -115,6 +118,19 @@ async def send_command(site: Site, request: Request) -> Response:
     )
     sent = await site.services.control.command(viewer, wanted)
     return see_other(f"/s/{quote(station_id, safe='')}#command-{sent.command_id}")
+
+
+async def begin_test(site: Site, request: Request) -> Response:
+    """Answer the form of the standard run: begin it and show how far it is."""
+    station_id = request.path_params["station_id"]
+    async with site.visit(request) as visit:
+        fields = await site.form(request, visit)
+        viewer = visit.viewer
+    wanted = RunRequest(
+        station_id, evse=_evse(fields.get("evse") or None), with_reset=fields.get("reset") == "yes"
+    )
+    await site.services.tests.start(viewer, wanted)
+    return see_other(f"/s/{quote(station_id, safe='')}#standard-run")
 
 
 def station_facts(view: View, station: StationView) -> list[Fact]:
