@@ -17,6 +17,7 @@ from chargera.app.clock import NetworkClock
 from chargera.app.commands import CommandRequest, StationControl
 from chargera.app.custody import CustodyRecords, CustodyStep
 from chargera.app.custody_requests import require_earning
+from chargera.app.host_returns import HostReturns
 from chargera.app.keeper import Keeper
 from chargera.app.passport_files import build_passport_file
 from chargera.app.passports import PassportRow, Registrations
@@ -174,6 +175,7 @@ class Settling:
         self.payments = Payments(
             parts.database, terms, contracts, keeper, parts.clock, self.gateway.give
         )
+        self.host_returns = HostReturns(parts.database, contracts, parts.clock)
         self._turn = asyncio.Lock()
         self._woken = asyncio.Event()
         self._policies_due = 0.0
@@ -246,6 +248,7 @@ class Settling:
             await self.parts.anchor_now()
         moved = bool(await self.settlement.form()) or moved
         await self.payments.close_used()
+        await self.host_returns.note()
         return await self.keeper.turn() or moved
 
     async def wait(self, pause_s: float) -> None:

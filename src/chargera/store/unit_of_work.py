@@ -30,6 +30,7 @@ from chargera.store.billing import BillingStore
 from chargera.store.connection import Connection, connect, database_errors, is_quiet, make_pool
 from chargera.store.custody import PostgresCustody
 from chargera.store.feed import PostgresFeed
+from chargera.store.host_returns import PostgresHostReturns
 from chargera.store.id_tokens import PostgresIdTokens
 from chargera.store.log_reads import PostgresLogReads
 from chargera.store.passports import PostgresPassports
@@ -74,6 +75,7 @@ class UnitOfWork:
         self.settlement = PostgresSettlement(connection)
         self.feed = PostgresFeed(connection)
         self.payments = PostgresPayments(connection)
+        self.host_returns = PostgresHostReturns(connection)
 
     async def load(self, wanted: Wanted) -> Loaded:
         """Return what a batch of messages needs to be decided."""
