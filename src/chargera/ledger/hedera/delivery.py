@@ -37,6 +37,7 @@ SENDS_MAX = 5
 UNANSWERED_MAX = 2
 """Sends that a node has taken and that no receipt came of, before somebody else must ask."""
 RECEIPT_TRIES = 12
+RECEIPT_TRIES_DOUBTFUL = 2
 MIRROR_TRIES = 20
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 1.5
@@ -85,7 +86,7 @@ class Delivery:
         with the same id), and what the table of failures says where a node refuses it for good.
         """
         failure: HapiFailure | None = None
-        unanswered = 0
+        unanswered, uncertain = 0, False
         pauses = growing_pauses()
         for _ in range(SENDS_MAX):
             try:
@@ -94,19 +95,15 @@ class Delivery:
             except HapiFailure as raised:
                 failure = raised
                 _log.warning("%s: %s", transaction_id, raised)
-            match failure:
-                case None:
-                    tries = RECEIPT_TRIES
-                case HapiFailure(rule=found) if found.action is Action.STOP:
-                    raise failure.error from failure
-                case HapiFailure(rule=found) if found.action is Action.RESOLVE:
-                    tries = RECEIPT_TRIES if failure.name == DUPLICATE else 2
-                case _:
-                    tries = 0
+            if failure is not None and failure.rule.action is Action.STOP:
+                # What is refused now may have been taken before.
+                raise (_not_known(transaction_id) if uncertain else failure.error) from failure
+            tries = _tries_after(failure)
             outcome = await self._await_outcome(transaction_id, tries)
             if outcome is not None:
                 return outcome
             unanswered += failure is None  # it was taken, and then lost within the network
+            uncertain = uncertain or tries > 0
             if unanswered == UNANSWERED_MAX or transaction_id.is_expired(self._clock.now()):
                 break
             await self.pause(next(pauses))
@@ -263,6 +260,13 @@ def _outcome(rows: list[MirrorTransaction]) -> Outcome | None:
         return None
     row = next((row for row in own if row.result == SUCCESS), own[0])
     return Outcome(row.result, row.entity_id, row.consensus_timestamp)
+
+
+def _tries_after(failure: HapiFailure | None) -> int:
+    """Return how often the outcome is asked for before it is sent again."""
+    if failure is None or failure.name == DUPLICATE:  # it is on its way
+        return RECEIPT_TRIES
+    return RECEIPT_TRIES_DOUBTFUL if failure.rule.action is Action.RESOLVE else 0
 
 
 def _is_final(status: str) -> bool:

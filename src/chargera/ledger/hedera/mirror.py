@@ -106,6 +106,15 @@ class HederaMirror:
         async with httpx2.AsyncClient(timeout=TIMEOUT_S, transport=transport) as client:
             yield cls(urls, client)
 
+    def turn_away(self) -> None:
+        """Ask another mirror first from now on: this one lies or lags."""
+        self._preferred = (self._preferred + 1) % len(self.urls)
+
+    @property
+    def url(self) -> str:
+        """The mirror that is asked first."""
+        return self.urls[self._preferred]
+
     # Topics ------------------------------------------------------------------------------------
 
     async def topic(self, topic_id: str) -> MirrorTopic:
@@ -120,6 +129,7 @@ class HederaMirror:
         """Return a message by its number. Raises NotFound, which a mirror's lag may explain."""
         message = parse_mirror_row(await self.get(f"/topics/{topic_id}/messages/{sequence_number}"))
         if (message.topic_id, message.sequence_number) != (topic_id, sequence_number):
+            self.turn_away()
             raise _odd_answer(f"message {sequence_number} of {topic_id}")
         return message
 
@@ -127,6 +137,7 @@ class HederaMirror:
         """Return the message that reached consensus just then. Raises NotFound."""
         message = parse_mirror_row(await self.get(f"/topics/messages/{consensus_timestamp}"))
         if message.consensus_timestamp != consensus_timestamp:
+            self.turn_away()
             raise _odd_answer(f"the message of {consensus_timestamp}")
         return message
 

@@ -13,7 +13,7 @@ from chargera.domain.errors import InvalidInput, NotFound, Refused, Unavailable
 from chargera.ledger.hedera.client import HapiClient
 from chargera.ledger.hedera.delivery import MIRROR_TRIES, Delivery, Outcome, growing_pauses
 from chargera.ledger.hedera.failures import DUPLICATE, SUCCESS, HapiFailure, refusal
-from chargera.ledger.hedera.mirror import PAGE_ROWS, HederaMirror
+from chargera.ledger.hedera.mirror import PAGE_ROWS
 from chargera.ledger.hedera.signer import Signer
 from chargera.ledger.transaction_id import HederaTransactionId, timestamp_ns, timestamp_text
 from chargera.proofs.anchor import MESSAGE_BYTES_MAX, AnchoredMessage, TopicMessage
@@ -41,8 +41,15 @@ class HederaTopic:
 
     async def info(self) -> TopicInfo:
         """Return the topic's state as the mirror knows it."""
-        topic = await self._mirror.topic(self._topic_id)
-        last = await self._mirror.last_message(self._topic_id)
+        try:
+            topic = await self._mirror.topic(self._topic_id)
+            last = await self._mirror.last_message(self._topic_id)
+        except NotFound as error:
+            self._mirror.turn_away()
+            raise Unavailable(
+                f"{error.message}: it is new, or the topic of another network",
+                remedy="try again in a moment, and check network and topic",
+            ) from error
         return TopicInfo(
             topic_id=self._topic_id,
             memo=topic.memo,
@@ -74,7 +81,7 @@ class HederaTopic:
             raise refusal(outcome.status, str(transaction_id))
         anchored = await self._placed(outcome)
         if anchored.message != message:
-            raise _lying(self._mirror, "has another message in the place of ours")
+            raise self._lying("has another message in the place of ours")
         return anchored
 
     async def find(self, hedera_transaction_id: str) -> AnchoredMessage | None:
@@ -98,7 +105,7 @@ class HederaTopic:
         anchored: list[AnchoredMessage] = []
         for row in ordered:
             if anchored and row.sequence_number != anchored[-1].sequence_number + 1:
-                raise _lying(self._mirror, f"leaves out messages before {row.sequence_number}")
+                raise self._lying(f"leaves out messages before {row.sequence_number}")
             anchored.append(self._checked(row, previous))
             previous = row.running_hash
         return anchored[::-1] if within.newest_first else anchored
@@ -128,6 +135,7 @@ class HederaTopic:
             except NotFound:
                 if attempt + 1 < MIRROR_TRIES:
                     await self._delivery.pause(next(pauses))
+        self._mirror.turn_away()
         raise Unavailable(
             "the message is on the topic, but the mirror does not have it yet",
             remedy="it is asked for by its id; it is not sent twice",
@@ -140,24 +148,28 @@ class HederaTopic:
             assert outcome.consensus_timestamp is not None, "a mirror told of it"
             row = await self._mirror.message_at(outcome.consensus_timestamp)
         if row.payer_account_id != self._client.payer_account_id:
-            raise _lying(self._mirror, f"says that {row.payer_account_id} paid")
+            raise self._lying(f"says that {row.payer_account_id} paid")
         if outcome.topic_running_hash not in (None, row.running_hash):
-            raise _lying(self._mirror, "has another running hash than the nodes")
+            raise self._lying("has another running hash than the nodes")
         return self._checked(row, await self._hash_before(row.sequence_number))
 
     async def _hash_before(self, sequence_number: int) -> bytes:
         if sequence_number == 1:
             return ZERO_HASH
-        return (await self._mirror.message(self._topic_id, sequence_number - 1)).running_hash
+        try:
+            before = await self._mirror.message(self._topic_id, sequence_number - 1)
+        except NotFound as error:
+            raise self._lying(f"leaves out message {sequence_number - 1}") from error
+        return before.running_hash
 
     def _checked(self, row: TopicMessage, previous: bytes) -> AnchoredMessage:
         message = AnchoredMessage.after(previous, row)
         if row.topic_id != self._topic_id:
-            raise _lying(self._mirror, f"answers with a message of {row.topic_id}")
+            raise self._lying(f"answers with a message of {row.topic_id}")
         try:
             message.check()
         except InvalidInput as error:
-            raise _lying(self._mirror, f"does not add up: {error.message}") from error
+            raise self._lying(f"does not add up: {error.message}") from error
         return message
 
     async def _rows(self, within: MessageRange, limit: int) -> list[TopicMessage]:
@@ -185,9 +197,10 @@ class HederaTopic:
                 first = page[-1].sequence_number + 1
         return rows[:limit]
 
-
-def _lying(mirror: HederaMirror, what: str) -> Unavailable:
-    return Unavailable(
-        f"a mirror of {', '.join(mirror.urls)} {what}",
-        remedy="take another mirror, and tell whoever runs this one",
-    )
+    def _lying(self, what: str) -> Unavailable:
+        """Return the error for a mirror that cannot be right; another one is asked next."""
+        url = self._mirror.url
+        self._mirror.turn_away()
+        return Unavailable(
+            f"the mirror {url} {what}", remedy="take another mirror, and tell whoever runs this one"
+        )
