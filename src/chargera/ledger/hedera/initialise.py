@@ -126,7 +126,7 @@ class Initialisation:
     ) -> None:
         """Make what is `wanted` through `access`, and note it in `records`."""
         self._access = access
-        self._records = records
+        self.records = records
         self._wanted = wanted
         self._fees = fees
         self.steps = tuple(self._steps())
@@ -153,7 +153,7 @@ class Initialisation:
         fees, wanted = self._fees, self._wanted
         keys = len(wanted.submit_keys)
         steps = [
-            Step("topic", fees.topic_create(keys=keys), self._records.topic_id, self._make_topic)
+            Step("topic", fees.topic_create(keys=keys), self.records.topic_id, self._make_topic)
         ]
         for name, address in wanted.accounts.items():
             made = _Account(self._access, address)
@@ -181,28 +181,28 @@ class Initialisation:
         assert outcome.entity_id is not None, "a topic that was made has an id"
         mirror = self._access.chain.mirror
         await self.eventually(lambda: mirror.topic(str(outcome.entity_id)))
-        await self._records.note_topic(outcome.entity_id, wanted.submit_keys)
+        await self.records.note_topic(outcome.entity_id, wanted.submit_keys)
         return outcome.entity_id
 
     async def _noted(self) -> str | None:
-        known = await self._records.contracts()
+        known = await self.records.contracts()
         return None if known is None else f"{len(known)} contracts"
 
     async def _note(self) -> str:
         plan = await self.plan()
         assert plan is not None, "all steps of it are done"
         addresses = {name: address_text(address) for name, address in plan.contracts.items()}
-        await self._records.note_contracts(addresses)
+        await self.records.note_contracts(addresses)
         return f"{len(addresses)} contracts"
 
     # The plan of the contracts -----------------------------------------------------------------
 
     async def plan(self) -> Plan | None:
         """Return the plan as far as it is decided; None before the topic exists."""
-        topic_id = await self._records.topic_id()
+        topic_id = await self.records.topic_id()
         if topic_id is None:
             return None
-        return self._wanted.plan(topic_id, await self._records.policy_from() or 0)
+        return self._wanted.plan(topic_id, await self.records.policy_from() or 0)
 
     async def decided_plan(self) -> Plan:
         """Return the plan to send steps of, deciding anew from when the first policy holds.
@@ -210,16 +210,16 @@ class Initialisation:
         That must not be over when the policy's contract is made, or the contract refuses; so it
         is decided late, and again, as long as no transaction that says it may have an effect.
         """
-        topic_id = await self._records.topic_id()
+        topic_id = await self.records.topic_id()
         if topic_id is None:
             raise Refused("the topic comes first", remedy="run the steps in their order")
-        decided = await self._records.policy_from()
+        decided = await self.records.policy_from()
         now_s = math.ceil(self._access.clock.now().timestamp())
         if decided is None or (
             decided < now_s + POLICY_LEAST_LEAD_S and await self._is_open(topic_id, decided)
         ):
             decided = now_s + POLICY_LEAD_S
-            await self._records.note_policy_from(decided)
+            await self.records.note_policy_from(decided)
         return self._wanted.plan(topic_id, decided)
 
     async def _is_open(self, topic_id: str, decided: int) -> bool:
