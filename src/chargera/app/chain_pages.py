@@ -166,15 +166,17 @@ class BatchOnChain:
     """What its settlement gave to the holders of each passport."""
 
 
-async def payouts_of(contracts: Contracts, terms: NetworkTerms, row: BatchRow) -> Payouts:
-    """Recompute what a batch pays with the arithmetic of the contracts."""
+async def payouts_of(
+    contracts: Contracts, terms: NetworkTerms, row: BatchRow, registered: Mapping[str, int]
+) -> Payouts:
+    """Recompute what a batch pays with the arithmetic of the contracts.
+
+    `registered`: the commission that each passport was registered with, in basis points.
+    """
     has_market = await contracts.read(POLICY, "market") != NOBODY
     batch = row.batch
     passports = list(row.document["passports"])
-    commissions = []
-    for passport in batch.passports:
-        facts = await contracts.read(PASSPORT, "settlementFacts", passport)
-        commissions.append(facts[1])
+    commissions = [await _commission(contracts, row, name, registered) for name in passports]
     leaves = []
     for place, leaf in enumerate(batch.leaves):
         fees = _version(terms, leaf.policy_version).parameters.fees
@@ -191,6 +193,27 @@ async def payouts_of(contracts: Contracts, terms: NetworkTerms, row: BatchRow) -
         )
     signers = await contracts.read(HUB, "batchOf", parse_hex(row.digest, 32, field="batch"))
     return _summed(leaves, max(1, signers.signers.bit_count()))
+
+
+async def _commission(
+    contracts: Contracts, row: BatchRow, passport_id: str, registered: Mapping[str, int]
+) -> int:
+    """Return a passport's commission when a batch was settled; today's for one that is not."""
+    passport = parse_hex(passport_id, 32, field="passport_id")
+    lowered = await contracts.events(PASSPORT, "CommissionLowered", [passport])
+    if row.state is BatchStage.SETTLED and lowered:
+        (settled,) = await contracts.events(HUB, "Settled", [parse_hex(row.digest, field="batch")])
+        before = [event for event in lowered if _place(event) < _place(settled)]
+        if before:
+            return int(before[-1].members.commissionBps)
+        if passport_id in registered:
+            return registered[passport_id]
+    facts = await contracts.read(PASSPORT, "settlementFacts", passport)
+    return int(facts[1])
+
+
+def _place(event: Any) -> tuple[int, int]:
+    return event.block_number, event.log_index
 
 
 def _summed(leaves: Sequence[LeafPayout], signers: int) -> Payouts:

@@ -1,6 +1,6 @@
 """What pages read from the chain: sums agree, states are right, calldata is what contracts take."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -89,7 +89,7 @@ async def test_earnings_are_units_times_all_by_a_million(contracts: SampleContra
 
 
 async def test_a_batch_is_divided_to_the_last_unit(contracts: SampleContracts) -> None:
-    payouts = await payouts_of(contracts, TERMS, SETTLED)
+    payouts = await payouts_of(contracts, TERMS, SETTLED, {})
     for each in payouts.leaves:
         parts = each.split
         whole = parts.fee + parts.reserve + parts.host + parts.ops + parts.holders
@@ -103,7 +103,7 @@ async def test_a_batch_is_divided_to_the_last_unit(contracts: SampleContracts) -
 
 
 async def test_sums_leave_out_what_was_not_paid(contracts: SampleContracts) -> None:
-    payouts = await payouts_of(contracts, TERMS, SETTLED)
+    payouts = await payouts_of(contracts, TERMS, SETTLED, {})
     states = [each.state for each in payouts.leaves]
     assert states == ["settled", "settled", "settled", "skipped", "disputed"]
     paid = [each for each in payouts.leaves if each.state == "settled"]
@@ -112,13 +112,13 @@ async def test_sums_leave_out_what_was_not_paid(contracts: SampleContracts) -> N
 
 
 async def test_what_is_not_settled_yet_counts_as_it_would_be(contracts: SampleContracts) -> None:
-    payouts = await payouts_of(contracts, TERMS, PROPOSED)
+    payouts = await payouts_of(contracts, TERMS, PROPOSED, {})
     assert {each.state for each in payouts.leaves} == {"pending"}
     assert payouts.net == 4_000_001
 
 
 async def test_the_recomputation_equals_what_the_chain_says(contracts: SampleContracts) -> None:
-    payouts = await payouts_of(contracts, TERMS, SETTLED)
+    payouts = await payouts_of(contracts, TERMS, SETTLED, {})
     stored = await batch_on_chain(contracts, SETTLED)
     assert stored.notified == payouts.to_holders
     assert stored.fees == {"burnedC4E": 8_950_000, "feesInAsset": 0}
@@ -128,18 +128,58 @@ async def test_a_reserve_needs_a_market(contracts: SampleContracts) -> None:
     fees = replace(POLICY_1.parameters.fees, reserve_bps=200)
     policy = replace(POLICY_1, parameters=replace(POLICY_1.parameters, fees=fees))
     terms = NetworkTerms(1, CONTRACTS, "NL*C4E", None, [policy])
-    without = await payouts_of(contracts, terms, PROPOSED)
+    without = await payouts_of(contracts, terms, PROPOSED, {})
     contracts.answers["NetworkPolicy", "market"] = lambda: STRANGER
-    with_market = await payouts_of(contracts, terms, PROPOSED)
+    with_market = await payouts_of(contracts, terms, PROPOSED, {})
     assert without.total.reserve == 0
     assert with_market.total.reserve > 0
     assert with_market.total.holders == without.total.holders
 
 
+@dataclass(frozen=True)
+class Placed:
+    """An event with its place on the chain."""
+
+    name: str
+    topics: tuple[bytes, ...]
+    members: Struct
+    block_number: int
+    transaction_hash: str = "0x"
+    log_index: int = 0
+
+
+@pytest.mark.parametrize(
+    ("blocks", "at_settlement"),
+    [([], 3_000), ([8], 2_000), ([12], 4_000), ([7, 8, 12], 1_000)],
+    ids=["never lowered", "before", "after", "more than once"],
+)
+async def test_the_commission_is_that_of_the_settlement(
+    contracts: SampleContracts, blocks: list[int], at_settlement: int
+) -> None:
+    first, second = SETTLED.document["passports"]
+    contracts.said.append(Placed("Settled", (parse_hex(SETTLED.digest, field="d"),), Struct(), 10))
+    for number, block in enumerate(blocks):
+        members = Struct(commissionBps=2_000 - 1_000 * number)
+        topics = (parse_hex(first, field="passport"),)
+        contracts.said.append(Placed("CommissionLowered", topics, members, block))
+    payouts = await payouts_of(contracts, TERMS, SETTLED, {first: 4_000, second: 4_000})
+    for each in payouts.leaves:
+        commission = at_settlement if each.passport_id == first else 3_000
+        assert each.split.host == each.leaf.amount * commission // 10_000
+
+
+async def test_before_the_settlement_the_commission_is_todays(contracts: SampleContracts) -> None:
+    first = PROPOSED.document["passports"][0]
+    topics = (parse_hex(first, field="passport"),)
+    contracts.said.append(Placed("CommissionLowered", topics, Struct(commissionBps=1), 5))
+    payouts = await payouts_of(contracts, TERMS, PROPOSED, {})
+    assert payouts.leaves[0].split.host == payouts.leaves[0].leaf.amount * 3_000 // 10_000
+
+
 async def test_a_policy_that_is_not_known_is_said(contracts: SampleContracts) -> None:
     terms = NetworkTerms(1, CONTRACTS, "NL*C4E", None, [replace(POLICY_1, number=2)])
     with pytest.raises(InvalidInput, match="no policy 1"):
-        await payouts_of(contracts, terms, PROPOSED)
+        await payouts_of(contracts, terms, PROPOSED, {})
 
 
 def test_a_leaf_is_pending_until_its_batch_is_settled() -> None:

@@ -277,7 +277,7 @@ async def test_a_difference_from_the_chain_is_not_hidden() -> None:
 
 
 async def test_nothing_for_holders_agrees_with_no_event() -> None:
-    payouts: Payouts = await payouts_of(SampleContracts(), sample_settlement().terms, SETTLED)
+    payouts: Payouts = await payouts_of(SampleContracts(), sample_settlement().terms, SETTLED, {})
     stored = type("Stored", (), {"notified": dict(payouts.to_holders) | {"0x": 0}})
     assert agrees(payouts, stored())  # type: ignore[arg-type]  # the one member that is read
 

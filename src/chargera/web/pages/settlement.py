@@ -156,7 +156,7 @@ async def show_batch(chain: ChainVisit) -> Response:
     row = await chain.work.settlement.batch(digest)
     words = await chain.words()
     stored = await batch_on_chain(chain.contracts, row)
-    payouts = await payouts_of(chain.contracts, chain.terms, row)
+    payouts = await payouts_of(chain.contracts, chain.terms, row, await registered(chain, row))
     own = chain.settlement.own_attesters
     values = {
         "shown": shown,
@@ -172,6 +172,12 @@ async def show_batch(chain: ChainVisit) -> Response:
         "now": chain.site.services.clock.now(),
     }
     return chain.site.page(chain.visit, "batch.html", "settlement", values)
+
+
+async def registered(chain: ChainVisit, row: BatchRow) -> dict[str, int]:
+    """Return the commissions that a batch's passports were registered with, basis points."""
+    found = [await chain.work.passports.by_id(name) for name in row.document["passports"]]
+    return {each.passport_id: each.request["commission_bps"] for each in found if each is not None}
 
 
 def batch_facts(view: View, words: ChainWords, row: BatchRow) -> list[Fact]:
