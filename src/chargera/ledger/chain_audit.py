@@ -11,9 +11,11 @@ from typing import Any
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
-from chargera.domain.errors import ChargEraError, Unreadable
+from chargera.app.chain_ports import Chain
+from chargera.domain.errors import ChargEraError, Unavailable, Undetermined, Unreadable
 from chargera.ledger.abi import SELECTOR_BYTES, Event, interface
 from chargera.ledger.evm.rpc_backend import RpcChain
+from chargera.ledger.hedera.chain import MirrorChain
 from chargera.ledger.network_contracts import ChainContracts
 from chargera.proofs.audit import ChainFacts, SettledLeaf
 from chargera.proofs.chain_values import (
@@ -28,9 +30,7 @@ HUB = "SettlementHub"
 
 
 async def audit_facts(contracts: ChainContracts) -> ChainFacts:
-    """Return what the chain behind an RPC address says. Raises Unavailable, ContractRefused."""
-    chain = contracts.chain
-    assert isinstance(chain, RpcChain), "calldata is read over RPC"
+    """Return what a chain says, over RPC or by a mirror. Raises Unavailable, ContractRefused."""
     settled = {
         bytes(event.members.digest): event.members
         for event in await contracts.events(HUB, "Settled")
@@ -44,7 +44,9 @@ async def audit_facts(contracts: ChainContracts) -> ChainFacts:
         if digest in killed:
             continue  # it has no effect, whatever it said
         try:
-            batch = await _proposed(contracts, chain, proposed)
+            batch = await _proposed(contracts, proposed)
+        except Undetermined:
+            raise
         except ChargEraError as error:
             faults.append(f"batch {digest.hex()}: {error.message}")
         else:
@@ -63,10 +65,9 @@ async def _anchor_interval(contracts: ChainContracts) -> timedelta:
     return timedelta(seconds=longest)
 
 
-async def _proposed(contracts: ChainContracts, chain: RpcChain, proposed: Event) -> Batch:
+async def _proposed(contracts: ChainContracts, proposed: Event) -> Batch:
     """Return a batch from the transaction that proposed it. Raises Unreadable, Unavailable."""
-    sent = await chain.ask("eth_getTransactionByHash", proposed.transaction_hash)
-    data = parse_hex(sent["input"] if isinstance(sent, Mapping) else "", None, field="input")
+    data = await _calldata(contracts.chain, proposed.transaction_hash)
     propose = interface(HUB).function("propose")
     if data[:SELECTOR_BYTES] != propose.selector:
         raise Unreadable("it was proposed through another contract, which hides what it says")
@@ -79,6 +80,23 @@ async def _proposed(contracts: ChainContracts, chain: RpcChain, proposed: Event)
     if batch_digest(batch, contracts.chain_id, hub) != bytes(proposed.members.digest):
         raise Unreadable("its contents have another digest than the hub keeps")
     return batch
+
+
+async def _calldata(chain: Chain, transaction_hash: str) -> bytes:
+    """Return what a transaction carried. Raises Unavailable where the chain does not tell."""
+    if isinstance(chain, MirrorChain):
+        found = await chain.mirror.contract_result(parse_hex(transaction_hash, 32, field="hash"))
+        text = None if found is None else found.get("function_parameters")
+    else:
+        assert isinstance(chain, RpcChain), "an audit reads over RPC or by a mirror"
+        sent = await chain.ask("eth_getTransactionByHash", transaction_hash)
+        text = sent["input"] if isinstance(sent, Mapping) else None
+    if text is None:
+        raise Unavailable(
+            f"the chain tells of the event of {transaction_hash}, and not (yet) of the transaction",
+            remedy="ask another node or mirror, or later",
+        )
+    return parse_hex(text, None, field="input")
 
 
 def _batch(members: tuple[Any, ...]) -> Batch:
