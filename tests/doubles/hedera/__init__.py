@@ -7,6 +7,8 @@ It is as near to the network as one process comes, and this it is not:
   staking, no tokens (HTS), no allowances, no custom fees, no hooks, no record or block streams;
 - the EVM is ours (pyrevm or py-evm, Cancun), not Besu: gas may differ in detail, and operation
   throttles are not modelled; contracts hold no HBAR, so a call that sends value to one is refused;
+- long-zero addresses of contracts and accounts that have another one are known at the entrances
+  (transactions, queries, mirror), not inside a run;
 - of the system contracts there is only 0x16b (`scheduleCall`, `hasScheduleCapacity`), a mock in
   assembly whose price is fixed; a schedule's run is paid by its payer without an authorization key;
 - the mirror answers from the node's memory at the present state: a block, a timestamp or a balance

@@ -260,6 +260,7 @@ def _run(
     """Run a message, keep what it changes, and write what came of it into the handling."""
     ledger, evm = handling.ledger, handling.ledger.evm
     block = block_at(ledger, handling.now_ns)
+    to = None if to is None else ledger.canonical(to)
     system_contract.prepare(evm, ledger.peek_number())
     outcome = evm.try_(Message(sender.address, to, data, gas_limit), block)
     nonce = evm.nonce(sender.address) if ethereum_data else None

@@ -131,6 +131,11 @@ class Ledger:
             number = number_of_long_zero(address)
         return None if number is None else self.accounts.get(number)
 
+    def canonical(self, address: bytes) -> bytes:
+        """Return the address under which the EVM knows what is at `address`."""
+        found = self.account_at(address)
+        return address if found is None else found.address
+
     def find_account(self, account: AccountID) -> Account | None:
         """Return the account that a message of HAPI names."""
         if account.WhichOneof("account") == "alias":

@@ -38,7 +38,8 @@ def call(mirror: "Mirror", body: Any) -> JsonObject:
     ledger = mirror.ledger
     if not isinstance(body, dict):
         raise RestError(400, "Unable to parse JSON")
-    to, sender = _address(body, "to"), _address(body, "from") or bytes(20)
+    to, sender = _address(body, "to"), ledger.canonical(_address(body, "from") or bytes(20))
+    to = None if to is None else ledger.canonical(to)
     data, gas = _hex(body, "data"), _number(body, "gas", GAS_LIMIT)
     if not LEAST_GAS <= gas <= GAS_LIMIT:
         raise RestError(400, f"gas field must be between {LEAST_GAS} and {GAS_LIMIT}")

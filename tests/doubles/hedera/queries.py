@@ -169,7 +169,7 @@ def _balance(ledger: "Ledger", asked: Any, said: Any, method: str) -> None:
 
 def _account_info(ledger: "Ledger", asked: Any, said: Any, method: str) -> None:
     found = _account(ledger, asked.accountID)
-    info = said.accountInfo
+    info = said.accountInfo  # `alias` is for aliases that are keys; the address stands below
     info.accountID.CopyFrom(account_id(found.number))
     info.contractAccountID = found.address.hex()
     info.key.CopyFrom(found.key or Key(keyList=KeyList()))
@@ -177,7 +177,6 @@ def _account_info(ledger: "Ledger", asked: Any, said: Any, method: str) -> None:
     info.expirationTime.CopyFrom(timestamp(found.created_ns + AUTO_RENEW_S * NS_PER_S))
     info.autoRenewPeriod.CopyFrom(Duration(seconds=AUTO_RENEW_S))
     info.memo = found.memo
-    info.alias = found.alias or b""
     info.ledger_id = b"\x03"
     info.ethereum_nonce = ledger.evm.nonce(found.address)
     info.staking_info.decline_reward = False
