@@ -201,6 +201,7 @@ def metrics() -> Iterator[str]:
         channel=ChannelCounters(),
         sequencer=lambda: None,  # type: ignore[arg-type,return-value]  # nothing is read
         anchoring=lambda: None,  # type: ignore[arg-type,return-value]  # nothing is read
+        settlement=lambda: None,  # type: ignore[arg-type,return-value]  # nothing is read
         password_hashes=lambda: 0,
         logins_refused=lambda: 0,
         listeners=lambda: 0,

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -30,6 +30,7 @@ from chargera.app.charging import Charging, ChargingPolicy
 from chargera.app.clock import NetworkClock, SystemEntropy, wall_clock
 from chargera.app.commands import StationControl
 from chargera.app.feed import LocalFeed
+from chargera.app.keeper import KeeperHealth
 from chargera.app.log_ports import SignedHead
 from chargera.app.ports import LiveEvent
 from chargera.app.receipts import build_receipt
@@ -503,10 +504,7 @@ class Server:
         return await telemetry.readiness(
             [
                 telemetry.HealthCheck("database", self._database_fault),
-                *(
-                    telemetry.HealthCheck(name, _reporting(reason))
-                    for name, reason in self._reasons().items()
-                ),
+                *(telemetry.HealthCheck.told(*named) for named in self._reasons().items()),
             ]
         )
 
@@ -516,8 +514,12 @@ class Server:
             "log": lambda: self.sequencer.health.reason,
             "anchor": lambda: self.anchoring.health.reason,
             "channel": self._channel_fault,
+            "settlement": lambda: self._settlement_health().reason,
             "loops": self._loops_fault,
         }
+
+    def _settlement_health(self) -> KeeperHealth:
+        return KeeperHealth() if self.settling is None else self.settling.health
 
     def _checks(self) -> dict[str, float]:
         return {name: float(reason() is None) for name, reason in self._reasons().items()}
@@ -623,6 +625,7 @@ class Server:
             channel=self.ocpp.counters,
             sequencer=lambda: self.sequencer.health,
             anchoring=lambda: self.anchoring.health,
+            settlement=self._settlement_health,
             password_hashes=lambda: self.passwords.computed,
             logins_refused=lambda: self.access.refused,
             listeners=lambda: self.feed.listeners,
@@ -691,10 +694,3 @@ class Server:
 def running(options: ServeOptions, settings: Settings) -> AbstractAsyncContextManager[Server]:
     """A server that runs within the block."""
     return Server(options, settings).running()
-
-
-def _reporting(reason: Callable[[], str | None]) -> Callable[[], Awaitable[str | None]]:
-    async def probe() -> str | None:
-        return reason()
-
-    return probe

@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +19,7 @@ from chargera.app.commands import CommandRequest, StationControl
 from chargera.app.custody import CustodyRecords, CustodyStep
 from chargera.app.custody_requests import require_earning
 from chargera.app.host_returns import HostReturns
-from chargera.app.keeper import Keeper
+from chargera.app.keeper import Keeper, KeeperHealth
 from chargera.app.passport_files import build_passport_file
 from chargera.app.passports import PassportRow, Registrations
 from chargera.app.payments import OpenedSession, OpenRequest, Payments
@@ -179,6 +180,8 @@ class Settling:
         self._turn = asyncio.Lock()
         self._woken = asyncio.Event()
         self._policies_due = 0.0
+        self._stepped_at = time.monotonic()
+        self._chain_age_s = 0.0
 
     @classmethod
     async def open(cls, parts: SettlingParts) -> "Settling":
@@ -249,7 +252,21 @@ class Settling:
         moved = bool(await self.settlement.form()) or moved
         await self.payments.close_used()
         await self.host_returns.note()
-        return await self.keeper.turn() or moved
+        moved = await self.keeper.turn() or moved
+        chain_s = await self.contracts.read("C4EToken", "clock")
+        self._chain_age_s = self.parts.clock.now().timestamp() - chain_s
+        self._stepped_at = time.monotonic()
+        return moved
+
+    @property
+    def health(self) -> KeeperHealth:
+        """How settlement is."""
+        return KeeperHealth(
+            time.monotonic() - self._stepped_at,
+            max(0.0, self._chain_age_s),
+            self.keeper.open_batches,
+            self.keeper.failures,
+        )
 
     async def wait(self, pause_s: float) -> None:
         """Wait until an attester has answered, or for so long."""

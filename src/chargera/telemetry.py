@@ -20,6 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from chargera.app.keeper import KeeperHealth
 from chargera.eventlog.sequencer import SequencerHealth
 from chargera.ledger.anchoring import AnchoringHealth
 from chargera.ocpp.counters import ChannelCounters
@@ -165,6 +166,7 @@ def server_metrics(
     anchoring: Callable[[], AnchoringHealth],
     password_hashes: Callable[[], int],
     logins_refused: Callable[[], int],
+    settlement: Callable[[], KeeperHealth],
     listeners: Callable[[], int],
     loop_failures: Callable[[], Mapping[str, float]],
     checks: Callable[[], Mapping[str, float]],
@@ -193,6 +195,14 @@ def server_metrics(
         ("log_lag_seconds", "Age of the oldest entry without head", lambda: sequencer().lag_s),
         ("anchor_size", "Entries under the anchored head", lambda: anchoring().anchored_size),
         ("anchor_lag_seconds", "Age of the oldest head without anchor", lambda: anchoring().lag_s),
+        ("settlement_step_seconds", "Since the keeper came round", lambda: settlement().step_age_s),
+        (
+            "settlement_chain_lag_seconds",
+            "Age of the chain's head",
+            lambda: settlement().chain_age_s,
+        ),
+        ("settlement_batches_open", "Batches under way", lambda: settlement().open_batches),
+        ("settlement_failures", "Steps that failed last time", lambda: settlement().failures),
         ("live_listeners", "Pages that listen for live events", listeners),
     ]
     commit, answer = channel.commit_seconds, channel.answer_seconds
@@ -227,6 +237,15 @@ class HealthCheck:
 
     name: str
     probe: Callable[[], Awaitable[str | None]]
+
+    @classmethod
+    def told(cls, name: str, reason: Callable[[], str | None]) -> "HealthCheck":
+        """Return a check that asks nobody: what is wrong is known already."""
+
+        async def probe() -> str | None:
+            return reason()
+
+        return cls(name, probe)
 
 
 async def readiness(checks: Iterable[HealthCheck]) -> tuple[bool, dict[str, str]]:

@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 HUB = "SettlementHub"
 SHARES = "ChargerShares"
+STEP_AGE_MAX_S = 180.0
+"""Above what a round may wait: a minute for attesters, and twice that for a slow chain."""
 PENDING, SETTLED, KILLED = 1, 2, 3
 """States of a batch in the hub."""
 
@@ -47,6 +49,27 @@ class Claim:
     asset: str
     amount: int
     transaction_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperHealth:
+    """How settlement is; ages in real seconds, that of the chain in its own."""
+
+    step_age_s: float = 0.0
+    """Since the keeper last came round."""
+    chain_age_s: float = 0.0
+    """By how much the chain's newest time is behind the network's clock."""
+    open_batches: int = 0
+    """Formed, signed or proposed."""
+    failures: int = 0
+    """Batches and payouts whose last step failed."""
+
+    @property
+    def reason(self) -> str | None:
+        """What is wrong; None: nothing."""
+        if self.step_age_s > STEP_AGE_MAX_S:
+            return f"the keeper has not come round for {self.step_age_s:.0f} s"
+        return None
 
 
 class Keeper:
@@ -78,34 +101,45 @@ class Keeper:
         self._to_refund: dict[str, None] = {}
         """Payers whose escrows have left something over."""
         self._has_caught_up = False
+        self.open_batches = 0
+        """How many batches were on their way at the last turn."""
+        self.failures = 0
+        """How many steps and payouts failed at the last turn."""
 
     async def turn(self) -> bool:
         """Do what can be done now; say whether anything was done."""
         if not self._has_caught_up:
             await self._catch_up()
-        moved = False
-        for row in await self._open():
+        rows = await self._open()
+        moved, failures = False, 0
+        for row in rows:
             try:
                 moved = await self._take(row) or moved
             except (Undetermined, ContractRefused) as error:
+                failures += 1
                 _log.warning("batch %s stays %s: %s", row.digest, row.state, error.message)
         moved = await self._settlement.count_answers() or moved
-        await self._pay_out()
+        self.open_batches, self.failures = len(rows), failures + await self._pay_out()
         return moved
 
-    async def _pay_out(self) -> None:
+    async def _pay_out(self) -> int:
+        """Pay whom settled batches have left money for; return how many could not be paid."""
+        failures = 0
         for passport_id in list(self._to_pay):
             try:
                 await self.pay(passport_id)
                 del self._to_pay[passport_id]
             except (Undetermined, ContractRefused) as error:
+                failures += 1
                 _log.warning("holders of %s are not paid: %s", passport_id, error.message)
         for payer in list(self._to_refund):
             try:
                 await self._withdraw([payer])
                 del self._to_refund[payer]
             except (Undetermined, ContractRefused) as error:
+                failures += 1
                 _log.warning("the rest of %s's escrow is not paid: %s", payer, error.message)
+        return failures
 
     async def _open(self) -> list[BatchRow]:
         async with self._database.work() as work:

@@ -57,6 +57,11 @@ async def test_batch_file__published_before_it_is_proposed__holds_together(net: 
     file = decode_batch_file(response.content)
     file.check()
     assert len(file.signatures) == 3
+    assert (await net.http.get("/readyz")).json()["checks"]["settlement"] == "ok"
+    metrics = (await net.http.get("/metrics")).text
+    assert "chargera_settlement_batches_open 1.0" in metrics
+    assert "chargera_settlement_failures 0.0" in metrics
+    assert 'chargera_check_ok{check="settlement"} 1.0' in metrics
     assert (await net.http.get(f"/settlement/0x{'0' * 64}.json")).status_code == 404
 
 

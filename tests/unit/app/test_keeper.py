@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from chargera.app.keeper import Keeper, holders_of, pay_holders, units_of
+from chargera.app.keeper import (
+    STEP_AGE_MAX_S,
+    Keeper,
+    KeeperHealth,
+    holders_of,
+    pay_holders,
+    units_of,
+)
 from chargera.app.settlement import BatchStage
 from chargera.app.settlement_ports import ContractRefused
 from chargera.domain.errors import Unavailable
@@ -216,6 +223,7 @@ async def test_a_step_that_fails__stays_and_holds_up_no_other(
     assert await rig.keeper.turn(), "the other's gateway prepays"
     assert rig.rows.batches[digest].state is BatchStage.SIGNED
     assert rig.rows.batches[other.digest].gateway_signature is not None
+    assert (rig.keeper.open_batches, rig.keeper.failures) == (2, 1)
     del rig.hub.faults["propose"]
     await rig.keeper.turn()
     assert rig.rows.batches[digest].state is BatchStage.PROPOSED
@@ -279,8 +287,10 @@ async def test_settled__a_payment_that_fails_is_tried_again(rig: KeeperRig) -> N
     rig.hub.faults = {name: Unavailable("silent") for name in ("claim", "withdrawFor")}
     await rig.settled(numbered(0), numbered(1, rail=Rail.WALLET))
     assert len(rig.hub.claimable) == 2
+    assert rig.keeper.failures == 2, "a passport's holders, and a payer"
     rig.hub.faults = {}
     await rig.keeper.turn()
+    assert (rig.keeper.open_batches, rig.keeper.failures) == (0, 0)
     assert not rig.hub.claimable
     assert not rig.hub.withdrawable
 
@@ -324,6 +334,12 @@ async def test_pay_holders__who_is_owed_nothing_is_not_listed(rig: KeeperRig) ->
     await pay_holders(rig.hub, rig.sender, PASSPORTS[0])
     assert await pay_holders(rig.hub, rig.sender, PASSPORTS[0]) == []
     assert await pay_holders(rig.hub, rig.sender, PASSPORTS[1], tell_last=True) == []
+
+
+def test_health__what_has_not_come_round_for_long_is_a_fault() -> None:
+    assert KeeperHealth().reason is None
+    assert KeeperHealth(STEP_AGE_MAX_S, open_batches=9, failures=9).reason is None
+    assert KeeperHealth(STEP_AGE_MAX_S + 1).reason == "the keeper has not come round for 181 s"
 
 
 async def test_holders__the_owner_and_who_ever_held_units_each_once(rig: KeeperRig) -> None:
