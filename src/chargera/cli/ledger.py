@@ -1,6 +1,8 @@
 """`chargera ledger`: what the public ledger costs, whether it is ready, how it is doing."""
 
+import json
 import os
+import re
 import sys
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -11,13 +13,18 @@ import typer
 
 from chargera.cli.files import write_whole
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, noun
-from chargera.cli.output import note, show
-from chargera.domain.errors import Refused, Unreadable
+from chargera.cli.output import note, plain, show
+from chargera.domain.errors import Refused, Unavailable, Unreadable
 
 if TYPE_CHECKING:
+    from chargera.cli.client import Server
     from chargera.ledger.hedera.cost import Cost
     from chargera.ledger.hedera.initialise import Initialisation
     from chargera.ledger.hedera.profiles import Profile
+    from chargera.settings import Settings
+
+CONSENSUS_S = 10
+"""What consensus and a mirror take at most, usually: a few seconds."""
 
 app = noun("ledger", "The public ledger: its cost, its set-up, its state.")
 
@@ -183,6 +190,114 @@ def _public_key(text: str | None, field: str) -> bytes | None:
     key = parse_hex(f"0x{text.lower().removeprefix('0x')}", field=field)
     uncompressed(key)
     return key
+
+
+@app.command()
+def status(data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
+    """Show how far anchoring is behind, the last anchor, the money left and how long it lasts.
+
+    With a server or without one; what only the server knows is then null.
+    """
+    import asyncio
+
+    document = asyncio.run(_status(data_dir))
+    show(document, as_json, plain(document))
+    for warning in document["warnings"]:
+        note(f"warning: {warning}")
+
+
+async def _status(data_dir: Path) -> dict[str, Any]:
+    from chargera import settings
+    from chargera.app.clock import wall_clock
+    from chargera.ledger.hedera.mirror import HederaMirror
+    from chargera.ledger.hedera.status import read_status
+    from chargera.ledgers import profile_of
+
+    configured = settings.load(data_dir, os.environ)
+    profile = profile_of(configured)
+    document: dict[str, Any] = {"network": str(profile.name), "warnings": []}
+    served = _served(data_dir)
+    document |= await _anchoring(served)
+    account = configured.hedera.operator_account
+    if not profile.is_hedera or account is None:
+        return document
+    async with HederaMirror.connected(profile.mirrors) as mirror:
+        topic_id = await _topic_id(data_dir, configured, served)
+        found = await read_status(mirror, account, topic_id, wall_clock())
+    document |= found.as_dict()
+    document["warnings"] += found.warnings(configured.hedera.days_left_min)
+    return document
+
+
+def _served(data_dir: Path) -> "Server | None":
+    """Return the running server of a data folder, None where none runs."""
+    from chargera.cli.client import Server
+
+    try:
+        server = Server(data_dir)
+        server.get("/whoami")
+    except Unavailable:
+        return None
+    return server
+
+
+async def _anchoring(server: "Server | None") -> dict[str, Any]:
+    """Return what the server says of its heads, and the policy that it anchors by."""
+    if server is None:
+        return {"server": None, "lag_s": None, "last_anchor": None, "policy": None}
+    anchors = server.rows("/anchors", 1, "before")
+    lag = _gauge(server.file("/metrics").decode(), "chargera_anchor_lag_seconds")
+    return {
+        "server": server.url,
+        "lag_s": lag,
+        "last_anchor": anchors[0] if anchors else None,
+        "policy": await _policy(server),
+    }
+
+
+async def _policy(server: "Server") -> dict[str, Any] | None:
+    """Return the anchoring policy that the chain says is in force, and what it means."""
+    from chargera.app.clock import wall_clock
+    from chargera.domain.policy import version_at
+    from chargera.ledger.chain_reads import read_policies
+    from chargera.ledger.network_contracts import trusted_contracts
+    from chargera.proofs.trust import parse_trust
+
+    trusted = parse_trust(json.loads(server.file("/deployment.json")))
+    if trusted.chain is None:
+        return None
+    async with trusted_contracts(trusted.chain) as contracts:
+        versions = await read_policies(contracts)
+    version = version_at(versions, int(wall_clock().timestamp())) or versions[-1]
+    terms = version.parameters
+    return {
+        "version": version.number,
+        "anchor_interval_s": terms.anchor_interval_s,
+        "anchor_sessions": terms.anchor_sessions,
+        "tamper_window_s": terms.anchor_interval_s + CONSENSUS_S,
+    }
+
+
+async def _topic_id(data_dir: Path, configured: "Settings", server: "Server | None") -> str:
+    """Return the present topic, from the server or from the data folder."""
+    from chargera.initialising import InstalledRecords, open_installation
+    from chargera.proofs.trust import parse_trust
+
+    if server is not None:
+        trusted = parse_trust(json.loads(server.file("/deployment.json")))
+        if trusted.topics:
+            return max(trusted.topics, key=lambda topic: topic.from_size).topic_id
+    async with open_installation(data_dir, configured) as it:
+        topic_id = await InstalledRecords(it).topic_id()
+    if topic_id is None:
+        raise Refused("there is no topic yet", remedy="run `chargera ledger init`")
+    return topic_id
+
+
+def _gauge(text: str, name: str) -> float | None:
+    """Return the value of a gauge in the text of `/metrics`."""
+    found = re.search(rf"^{name} ([0-9.e+-]+)$", text, re.MULTILINE)
+    return None if found is None else float(found[1])
 
 
 def _cost_text(found: "Cost") -> str:
