@@ -16,7 +16,7 @@ from chargera.app import logins
 from chargera.app.chain_ports import Chain
 from chargera.app.clock import NetworkClock
 from chargera.app.commands import CommandRequest, StationControl
-from chargera.app.custody import CustodyRecords, CustodyStep
+from chargera.app.custody import CustodyRecords, CustodyStep, custody_proofs
 from chargera.app.custody_requests import require_earning
 from chargera.app.host_returns import HostReturns
 from chargera.app.keeper import Keeper, KeeperHealth
@@ -422,7 +422,12 @@ class Settling:
         """Return the file by which a stranger recomputes a passport."""
         async with self.parts.database.work() as work:
             return await build_passport_file(
-                work.receipts, row, self.terms, self.parts.prove, self.parts.anchor_now
+                work.receipts,
+                row,
+                self.terms,
+                self.parts.prove,
+                self.parts.anchor_now,
+                await custody_proofs(work, self.terms, row.station_id),
             )
 
     async def batch_file(self, digest: str) -> bytes:

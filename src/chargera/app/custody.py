@@ -32,6 +32,7 @@ from chargera.proofs.chain_values import (
     parse_hex,
 )
 from chargera.proofs.custody import custody_identification
+from chargera.proofs.custody_history import CustodyProof
 from chargera.proofs.eip712 import Domain
 from chargera.proofs.passport import custody_digest
 from chargera.proofs.records import custody_record_digest
@@ -268,8 +269,7 @@ class CustodyRecords:
 
     async def _reading(self, work: CustodyWork, row: CustodyRow) -> CustodyRow:
         identification = row.identification
-        if identification is None:
-            return replace(row, step=CustodyStep.ANCHOR)
+        assert identification is not None, "it shows a meter"
         found = await work.passports.reading_of(row.station_id, row.log_index, identification)
         if found is None:
             if self._clock.now() - row.requested_at >= FIRST_READING_AFTER:
@@ -383,3 +383,23 @@ async def _follow(work: CustodyWork, row: CustodyRow, history: Sequence[Any]) ->
             after = replace(after, left_at=at - timedelta(seconds=1))
     if after != passport:
         await work.passports.update(after)
+
+
+async def custody_proofs(
+    work: CustodyWork, terms: NetworkTerms, station_id: str
+) -> list[tuple[int, CustodyProof]]:
+    """Return the entry of each custody record on chain, and who signed it, oldest first."""
+    proofs = []
+    domain = passport_domain_of(terms)
+    for row in await work.custody.of_station(station_id):
+        if row.step is not CustodyStep.RECORDED:
+            continue
+        digest, host = row.digest(domain), row.host_signature
+        signed = await work.passports.signatures(hex_text(digest))
+        signatures = [parse_hex(signed[place], field="signature") for place in sorted(signed)]
+        proof = CustodyProof(
+            None if host is None else parse_hex(host, field="signature"),
+            tuple((recover(digest, signature), signature) for signature in signatures),
+        )
+        proofs.append((row.log_index, proof))
+    return proofs

@@ -166,7 +166,7 @@ async def open_custody(
         record=record,
         log_index=0,
         host=address_text(parse_address(facts.host, field="host")),
-        step=CustodyStep.READING,
+        step=CustodyStep.ANCHOR,
         requested_at=now,
     )
     return await _begin(work, row, change.station, now)
@@ -176,8 +176,10 @@ async def _begin(
     work: CustodyRequestWork, row: CustodyRow, station: ChargingStation | None, now: datetime
 ) -> CustodyRow:
     """Log a record, and before it the registration that changes with it."""
-    if row.identification is not None:
-        await work.accept(row.identification, now)
+    identification = row.identification
+    if identification is not None:
+        row = replace(row, step=CustodyStep.READING)
+        await work.accept(identification, now)
     if station is not None:
         plate = records.station_record(station)
         work.append(NewEntry(EntryKind.STATION_REGISTERED, row.station_id, None, plate, now))

@@ -10,6 +10,7 @@ from chargera.app.settlement_ports import NetworkTerms
 from chargera.domain.errors import Conflict
 from chargera.proofs import canonical
 from chargera.proofs.chain_values import parse_address, parse_hex, topic_address
+from chargera.proofs.custody_history import CustodyProof
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.passport_file import PassportFile, passport_file_document
 from chargera.proofs.standard_run import protocol_that_passed
@@ -37,9 +38,11 @@ async def build_passport_file(
     terms: NetworkTerms,
     prove: Callable[[Sequence[int], bytes], Awaitable[Sequence[bytes]]],
     publish: Callable[[], Awaitable[object]],
+    custody: Sequence[tuple[int, CustodyProof]] = (),
 ) -> bytes:
     """Return the passport file of a registered charger; see `app.receipts.build_receipt`.
 
+    `custody`: the entry of each custody record on chain, and who signed it, oldest first.
     Raises Conflict for one that is not registered yet, Refused if its records were erased.
     """
     if row.step is not Step.REGISTERED:
@@ -54,7 +57,7 @@ async def build_passport_file(
         await work.registration_entry(row.station_id, row.onboarding_log_index),
         await work.entry(row.onboarding_log_index),
         await work.entry(row.registered_log_index),
-        *await work.station_entries(row.station_id, str(EntryKind.CUSTODY)),
+        *[await work.entry(log_index) for log_index, _ in custody],
         *_passed(await work.station_entries(row.station_id, str(EntryKind.PROTOCOL_TESTED))),
     ]
     entries = sorted((e for e in chosen if e is not None), key=lambda entry: entry.log_index)
@@ -76,6 +79,7 @@ async def build_passport_file(
             receipt_entry(entry, proof) for entry, proof in zip(entries, proofs, strict=True)
         ),
         anchor=head.anchor,
+        custody_proofs=tuple(proof for _, proof in custody),
     )
     return canonical.encode(passport_file_document(file))
 

@@ -28,6 +28,15 @@ def read_bytes(path: Path, limit: int = FILE_BYTES_MAX) -> bytes:
     return data
 
 
+def key_text(path: Path) -> str:
+    """Return a key file as text; binary DER as hex. Raises Unreadable."""
+    data = read_bytes(path)
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError:
+        return data.hex()
+
+
 def write_whole(path: Path, pieces: Iterable[bytes], *, private: bool = False) -> int:
     """Write a file that is there whole or not at all; return its size in bytes.
 

@@ -1,4 +1,4 @@
-"""`chargera passport`: the digital passports of chargers: list, show, export, verify, consent."""
+"""`chargera passport`: the digital passports of chargers; their custody is in `cli.custody`."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import typer
 
+from chargera.cli import custody
 from chargera.cli.chain_access import KeyFile, Rpc, TrustFile, load_key, on_chain
 from chargera.cli.client import Server
 from chargera.cli.files import read_bytes, write_whole
@@ -189,3 +190,7 @@ def consent(
         path = f"/passports/{quote(view['station_id'], safe='')}/consent"
         view = server.post(path, {"signature": signature})
     show({"passport_id": view["passport_id"], "registration": view["registration"]}, as_json)
+
+
+for _name, _command in custody.COMMANDS.items():
+    app.command(_name)(_command)

@@ -9,7 +9,7 @@ import typer
 
 from chargera.cli.chain_access import load_key
 from chargera.cli.client import Server
-from chargera.cli.files import read_bytes
+from chargera.cli.files import key_text
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Limit, noun
 from chargera.cli.output import note, show, table
 from chargera.cli.passport import owner_of, sign_consent
@@ -69,7 +69,7 @@ def register(
         "time_zone": time_zone,
         "ocpp": [version.strip() for version in ocpp.split(",")],
         "allow_plain": allow_plain,
-        "meter_key": None if meter_key is None else _key_text(meter_key),
+        "meter_key": None if meter_key is None else key_text(meter_key),
         "host": host,
         "owner": owner_of(host_key, consent),
     }
@@ -232,12 +232,3 @@ def _step_text(step: dict[str, Any]) -> str:
 
 def _path(station_id: str) -> str:
     return f"/stations/{quote(station_id, safe='')}"
-
-
-def _key_text(path: Path) -> str:
-    """Return a key file as text; binary DER as hex."""
-    data = read_bytes(path)
-    try:
-        return data.decode("ascii")
-    except UnicodeDecodeError:
-        return data.hex()

@@ -108,14 +108,22 @@ async def read_passport(contracts: Contracts, passport: bytes) -> PassportOnChai
 
 
 async def read_chain_passport(contracts: Contracts, source: str, passport: bytes) -> ChainPassport:
-    """Return what the chain says of a passport: facts and custody; no facts where it has none."""
+    """Return what the chain says of a passport: facts, custody, owners; no facts if none."""
     facts = await _facts(contracts, passport)
     if facts.status is PassportStatus.NONE:
         return ChainPassport(source, None)
     records = await contracts.read(PASSPORT, "custodyOf", passport)
     kinds = tuple(CustodyKind)
     custody = [(kinds[r.kind], r.recordDigest, r.logIndex, r.value) for r in records]
-    return ChainPassport(source, facts, custody)
+    events = await contracts.events(PASSPORT, "CustodyRecorded", [passport])
+    moves = await contracts.events(PASSPORT, "Transfer", [None, None, passport])
+    return ChainPassport(
+        source,
+        facts,
+        custody,
+        recorded_by=[event.transaction_hash for event in events],
+        owners=[move.members["to"] for move in moves],
+    )
 
 
 def _operator(word: bytes) -> str:

@@ -27,6 +27,7 @@ from chargera.proofs.chain_values import (
     topic_of_address,
 )
 from chargera.proofs.checkpoint import Checkpoint, parse_checkpoint
+from chargera.proofs.custody_history import CustodyProof, check_history, read_custody_proof
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.onboarding import check_station
 from chargera.proofs.passport import (
@@ -55,6 +56,7 @@ _MEMBERS = {
     "chain_id",
     "consent",
     "contract",
+    "custody",
     "entries",
     "format",
     "passport_id",
@@ -88,6 +90,8 @@ class PassportFile:
     sequence_number: int
     entries: tuple[ReceiptEntry, ...]
     anchor: AnchoredMessage | None
+    custody_proofs: tuple[CustodyProof, ...] = ()
+    """Who signed each custody record, in their order."""
 
     @property
     def head(self) -> Checkpoint:
@@ -132,13 +136,16 @@ class PassportFile:
 class ChainPassport:
     """What a chain says of a passport; `fault`: why there is no answer, if there is none.
 
-    `custody`: kind, digest, log index and value of each custody record.
+    `custody`: kind, digest, log index and value of each custody record; `recorded_by`: their
+    transactions; `owners`: of the NFT, the first one first.
     """
 
     source: str
     facts: PassportFacts | None
     custody: Sequence[tuple[CustodyKind, bytes, int, bytes]] = ()
     fault: str | None = None
+    recorded_by: Sequence[str] = ()
+    owners: Sequence[str] = ()
 
 
 def passport_file_document(file: PassportFile) -> dict[str, Any]:
@@ -148,6 +155,7 @@ def passport_file_document(file: PassportFile) -> dict[str, Any]:
         "chain_id": file.chain_id,
         "consent": hex_text(file.consent),
         "contract": address_text(file.contract),
+        "custody": [proof.to_json() for proof in file.custody_proofs],
         "entries": [entry.to_json() for entry in file.entries],
         "format": FORMAT,
         "passport_id": hex_text(file.passport_id),
@@ -179,6 +187,9 @@ def parse_passport_file(data: bytes) -> PassportFile:
     for kind in _ONE_EACH:
         if kinds.count(kind) != 1:
             raise Unreadable(f"must have exactly one {kind} entry", field="entries")
+    proofs = document["custody"]
+    if not isinstance(proofs, list) or len(proofs) != kinds.count(EntryKind.CUSTODY):
+        raise Unreadable("not one proof for each custody entry", field="custody")
     return PassportFile(
         passport_id=parse_hex(document["passport_id"], WORD_BYTES, field="passport_id"),
         chain_id=document["chain_id"],  # type: ignore[arg-type]  # seen above to be an integer
@@ -188,6 +199,9 @@ def parse_passport_file(data: bytes) -> PassportFile:
         sequence_number=document["sequence_number"],  # type: ignore[arg-type]  # likewise
         entries=entries,
         anchor=None if anchor is None else AnchoredMessage.from_json(anchor),
+        custody_proofs=tuple(
+            read_custody_proof(row, f"custody[{n}]") for n, row in enumerate(proofs)
+        ),
     )
 
 
@@ -279,16 +293,12 @@ def _check_consent(file: PassportFile, trust: Trust | None, _: object) -> _Findi
 
 
 def _check_custody(file: PassportFile, trust: Trust | None, _: object) -> _Finding:
-    """Its custody records are numbered from 0 without a hole, and of kinds that there are."""
-    records = [entry.record for entry in file.custody]
-    for number, record in enumerate(records):
-        if record["passport_id"] != hex_text(file.passport_id) or record["number"] != number:
-            return StepStatus.FAILED, f"not the custody record {number} of this passport"
-        CustodyKind(record["kind"])
-        parse_hex(record["value"], WORD_BYTES, field="value")
-    if not records:
+    """Its custody records are without a hole, each agreed to by its host and attested."""
+    custody = list(zip(file.custody, file.custody_proofs, strict=True))
+    if not custody:
         return StepStatus.NOT_ASKED, "nothing has changed since it was registered"
-    return StepStatus.OK, f"{len(records)} custody records without a hole"
+    domain = passport_domain(file.chain_id, file.contract)
+    return StepStatus.OK, check_history(custody, file.passport_id, file.request.host, domain, trust)
 
 
 def _check_protocols(file: PassportFile, trust: Trust | None, _: object) -> _Finding:
@@ -336,7 +346,12 @@ def _check_chain(file: PassportFile, trust: Trust | None, answer: ChainPassport 
         return StepStatus.FAILED, "the chain has another custody history"
     if len(answer.custody) > len(logged):
         return StepStatus.PENDING, "the chain has later custody records: ask for the file again"
-    return StepStatus.OK, f"the same on chain according to {answer.source}"
+    detail = f"the same on chain according to {answer.source}"
+    if answer.recorded_by:
+        detail += f"; custody by {', '.join(answer.recorded_by)}"
+    if answer.owners:
+        detail += f"; NFT owned by {' then '.join(answer.owners)}"
+    return StepStatus.OK, detail
 
 
 def _on_chain(entry: ReceiptEntry) -> tuple[CustodyKind, bytes, int, bytes]:

@@ -1,6 +1,9 @@
 """What happens to a charger after its registration, from the request to the record on chain."""
 
+import asyncio
+import json
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -267,3 +270,65 @@ async def test_one_at_a_time__the_same_is_found_another_waits_or_is_withdrawn(ne
     await net.call("DELETE", "/passports/CP-1/custody")
     record = await ask(net, "firmware", note="2.4")
     assert (record["step"], record["number"]) == ("host", 1)
+
+
+# The command line --------------------------------------------------------------------------------
+
+
+async def command(net: Net, *arguments: str, code: int = 0) -> Any:
+    """Run a command as a person does and return its document."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "from chargera.cli import main; main()", *arguments, "--json"),
+        *("--data-dir", str(net.server.options.data_dir)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode == code, (out, err)
+    return json.loads(out)
+
+
+async def test_command_line__a_host_with_his_key_agrees_retires_and_anybody_verifies(
+    net: Net, tmp_path: Path
+) -> None:
+    secret = secrets.token_bytes(32)
+    key = ChainKey(secret)
+    mine, trust, file = tmp_path / "host.key", tmp_path / "trust.json", tmp_path / "passport.json"
+    mine.write_text(hex_text(secret))
+    await net.registered_station()
+    given = await command(net, "passport", "transfer-owner", "CP-1", "--to", key.address_text)
+    await net.advance(1)
+    moved = await command(
+        net,
+        *("passport", "move", given["passport_id"], "--lat", "51.9", "--lon", "4.4"),
+        *("--host-key", str(mine)),
+    )
+    assert moved["host_signature"] is not None
+    await net.advance(1)
+    stolen = tmp_path / "thief.key"
+    stolen.write_text(f"0x{secrets.token_hex(32)}")
+    await command(net, "passport", "repair", "CP-1", "--note", "a new cable")
+    error = await command(net, "passport", "sign", "CP-1", "--key", str(stolen), code=1)
+    assert error["error"]["field"] == "signature"
+    await command(net, "passport", "withdraw", "CP-1")
+    await command(net, "passport", "sign", "CP-1", "--key", str(mine), code=1)
+    await command(net, "passport", "retire", "CP-1", "--note", "sold", "--host-key", str(mine))
+    await net.advance(1)
+    rows = await command(net, "passport", "custody", "CP-1")
+    assert [(row["kind"], row["step"]) for row in rows] == [
+        ("owner", "recorded"),
+        ("location", "recorded"),
+        ("repair", "refused"),
+        ("retirement", "recorded"),
+    ]
+    trust.write_text(json.dumps(await net.server.trust_document()))
+    await command(net, "passport", "export", "CP-1", "-o", str(file))
+    rpc = f"{net.server.http_url}/rpc"
+    for chain in ((), ("--rpc", rpc)):
+        verified = await command(
+            net, "passport", "verify", str(file), "--trust", str(trust), *chain
+        )
+        steps = {step["step"]: step for step in verified["steps"]}
+        assert steps["custody"]["status"] == "ok", steps
+        assert "3 custody records" in steps["custody"]["detail"]
+    assert steps["passport_on_chain"]["status"] == "ok"

@@ -109,7 +109,10 @@ class Database:
         )
 
     async def file(self, row: PassportRow | None = None) -> bytes:
-        return await build_passport_file(self, row or self.row(), TERMS, self.prove, self.publish)
+        custody = list(zip(self.born.indexes[3:], self.born.proofs(), strict=True))
+        return await build_passport_file(
+            self, row or self.row(), TERMS, self.prove, self.publish, custody
+        )
 
 
 async def test_file__registered_charger__a_stranger_finds_it_valid() -> None:

@@ -23,6 +23,7 @@ from chargera.proofs.passport import (
     consent_digest,
     custody_digest,
     custody_value,
+    custody_words,
     key_hash,
     metadata_digest,
     metadata_document,
@@ -299,3 +300,20 @@ def test_vectors__passports__have_their_ids_and_digests() -> None:
             domain=passport_domain(vector["chain_id"], bytes.fromhex(vector["passport"][2:])),
         )
         assert hex_text(digest) == vector["digest"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        (CustodyKind.OWNER, address(6), address_text(address(6))),
+        (CustodyKind.OPERATOR, "DE*ABC", "DE*ABC"),
+        (CustodyKind.METER, b"\1" * 32, "0x" + "01" * 32),
+        (CustodyKind.METER, bytes(32), ""),
+        (CustodyKind.LOCATION, (519_225_000, -44_791_700), "51.9225, -4.47917"),
+        (CustodyKind.REPAIR, None, ""),
+    ],
+)
+def test_custody_words__what_a_word_of_the_chain_says(
+    kind: CustodyKind, value: Any, words: str
+) -> None:
+    assert custody_words(kind, custody_value(kind, value)) == words

@@ -13,9 +13,11 @@ from chargera.domain.standard_run import RunStep, StandardRun, StepOutcome
 from chargera.domain.station import OcppVersion
 from chargera.proofs import canonical, records
 from chargera.proofs.chain_values import address_text, hex_text, parse_hex, topic_address
+from chargera.proofs.custody_history import CustodyProof
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.passport import (
     consent_digest,
+    custody_digest,
     custody_value,
     key_hash,
     metadata_digest,
@@ -34,8 +36,8 @@ from chargera.proofs.passport_file import (
 )
 from chargera.proofs.receipt import ReceiptVerdict
 from chargera.proofs.steps import StepStatus
-from chargera.proofs.trust import TrustedChain
-from tests.unit.proofs.sample_batch import CHAIN_ID, address, sign
+from chargera.proofs.trust import TrustedAttester, TrustedChain
+from tests.unit.proofs.sample_batch import CHAIN_ID, address, public_key, sign
 from tests.unit.proofs.sample_receipt import (
     START,
     STATION_ID,
@@ -49,9 +51,12 @@ from tests.unit.proofs.sample_run import RESULTS, passed_run, with_outcome
 from tests.unit.proofs.sample_settlement import HOST, facts
 
 CONTRACT = bytes.fromhex("88" * 20)
+ATTESTERS = (1, 2, 3)
 DOMAIN = passport_domain(CHAIN_ID, CONTRACT)
 TRUST = replace(
-    trust(), chain=TrustedChain(CHAIN_ID, "http://127.0.0.1:1/rpc", {"ChargerPassport": CONTRACT})
+    trust(),
+    chain=TrustedChain(CHAIN_ID, "http://127.0.0.1:1/rpc", {"ChargerPassport": CONTRACT}),
+    attesters=tuple(TrustedAttester(address(n), public_key(n)) for n in ATTESTERS),
 )
 NONCE = hex_text(b"N".ljust(32, b"\0"))
 
@@ -65,6 +70,10 @@ class Born:
     changed: dict[EntryKind, dict[str, Any]] = field(default_factory=dict)
     """Members that the operator logged otherwise, by kind."""
     tested: tuple[StandardRun, ...] = ()
+    history: tuple[tuple[CustodyKind, Any], ...] = (
+        (CustodyKind.REPAIR, None),
+        (CustodyKind.OWNER, address(6)),
+    )
 
     def __post_init__(self) -> None:
         metadata = metadata_of(station(), "NL*C4E")
@@ -104,9 +113,7 @@ class Born:
             at=START,
         )
         self.add(EntryKind.PASSPORT_REGISTERED, registered)
-        for number, (kind, value) in enumerate(
-            ((CustodyKind.REPAIR, None), (CustodyKind.OWNER, address(6)))
-        ):
+        for number, (kind, value) in enumerate(self.history):
             record = records.custody_record(
                 station_id=STATION_ID,
                 passport_id=self.passport,
@@ -139,8 +146,31 @@ class Born:
             sequence_number=1,
             entries=tuple(self.log.receipt_entry(index, note) for index in indexes),
             anchor=anchor_of(note),
+            custody_proofs=self.proofs() if custody else (),
         )
         return replace(one, **changes)
+
+    def proofs(self) -> tuple[CustodyProof, ...]:
+        """Each record signed by the host of that moment and by three attesters."""
+        host, proofs = HOST, []
+        for number, (kind, value) in enumerate(self.history):
+            if kind is CustodyKind.RETIREMENT:
+                proofs.append(CustodyProof())
+                continue
+            index = self.indexes[3 + number]
+            digest = custody_digest(
+                self.request.token_id,
+                number,
+                kind,
+                records.custody_record_digest(self.log.entries[index][1]),
+                index,
+                custody_value(kind, value),
+                domain=DOMAIN,
+            )
+            attested = tuple((address(n), sign(n, digest)) for n in ATTESTERS)
+            proofs.append(CustodyProof(sign(host, digest), attested))
+            host = 6 if kind is CustodyKind.OWNER else host
+        return tuple(proofs)
 
     def chain(self, **changes: Any) -> ChainPassport:
         history = [
@@ -208,6 +238,56 @@ def test_file__protocols_that_were_tested__each_with_its_entry() -> None:
 def test_file__test_that_the_station_did_not_pass__named(run: StandardRun) -> None:
     status, detail = verdict_on(Born(tested=(run,)), "protocols")
     assert (status, detail) == (StepStatus.FAILED, "entry 5 is no test that it passed")
+
+
+def test_file__custody_up_to_the_retirement__who_signed_what() -> None:
+    history = (
+        (CustodyKind.OWNER, address(6)),
+        (CustodyKind.LOCATION, (1, 2)),
+        (CustodyKind.RETIREMENT, None),
+    )
+    status, detail = verdict_on(Born(history=history), "custody")
+    assert status is StepStatus.OK
+    assert "3 custody records without a hole, 2 signed by the host" in detail
+    assert "its host retired it" in detail
+    beyond = Born(history=(*history[2:], *history[1:2]))
+    assert verdict_on(beyond, "custody") == (
+        StepStatus.FAILED,
+        "not the custody record 1 of this passport",
+    )
+
+
+def test_file__custody_that_not_all_have_signed__named() -> None:
+    born = Born()
+    repair, owner = born.proofs()
+    (first, signed), *others = repair.signatures
+    cases = {
+        "record 0 is not signed by the host": replace(repair, host_signature=None),
+        "is not signed by the host 0x": replace(repair, host_signature=owner.host_signature),
+        "is not signed by 0x": replace(repair, signatures=((address(4), signed), *others)),
+        "1 trusted attesters signed": replace(repair, signatures=((first, signed),) * 3),
+    }
+    for fault, proof in cases.items():
+        status, detail = verdict_on(born, "custody", custody_proofs=(proof, owner))
+        assert (status, fault in detail) == (StepStatus.FAILED, True), detail
+    retired = Born(history=((CustodyKind.RETIREMENT, None),))
+    status, detail = verdict_on(retired, "custody", custody_proofs=(repair,))
+    assert (status, detail) == (StepStatus.FAILED, "a retirement is signed by nobody")
+
+
+def test_file__trust_does_not_say_who_attests__the_hosts_signatures_are_judged() -> None:
+    unsigned = tuple(replace(proof, signatures=()) for proof in Born().proofs())
+    data = encoded(Born().file(custody_proofs=unsigned))
+    assert verify_passport_file(data, replace(TRUST, attesters=None)).valid
+    assert verify_passport_file(data, TRUST).failed_step == "custody"
+
+
+def test_file__chain_says_by_what_and_whose_it_is() -> None:
+    born = Born()
+    said = born.chain(recorded_by=("0xaa", "0xbb"), owners=("0x01", "0x02"))
+    verdict = verify_passport_file(encoded(born.file()), TRUST, said)
+    [step] = [one for one in verdict.steps if one.step == "passport_on_chain"]
+    assert step.detail.endswith("; custody by 0xaa, 0xbb; NFT owned by 0x01 then 0x02")
 
 
 def test_file__no_trust_or_no_anchor__undetermined() -> None:
@@ -323,6 +403,11 @@ FAULTS: dict[str, Callable[[Any], object]] = {
     "passport": lambda d: d.update(passport_id="0x"),
     "contract": lambda d: d.update(contract="0x"),
     "consent": lambda d: d.update(consent="0x"),
+    "custody missing": lambda d: d.update(custody=[]),
+    "custody": lambda d: d.update(custody={}),
+    "custody proof": lambda d: d["custody"][0].update(more=1),
+    "signatures": lambda d: d["custody"][0].update(signatures={}),
+    "signature": lambda d: d["custody"][0]["signatures"].append({}),
     "topic": lambda d: d.update(topic="1001"),
     "topic type": lambda d: d.update(topic=1001),
     "anchor": lambda d: d.update(anchor={}),
