@@ -26,6 +26,7 @@ from chargera.proofs.chain_values import (
     hex_text,
     parse_address,
     parse_hex,
+    parse_signer,
     topic_address,
 )
 from chargera.proofs.eip712 import Domain
@@ -272,7 +273,7 @@ async def open_registration(
 
 def _with_host(row: PassportRow, host: Host) -> PassportRow:
     """Note the host of a registration that has none yet, or his consent if he is the one."""
-    address = address_text(parse_address(host.address, field="host"))
+    address = address_text(parse_signer(host.address, field="host"))
     if row.host is None and row.step is Step.HOST:
         request = dict(row.request) | {"commission_bps": host.commission_bps}
         if host.nonce is not None:

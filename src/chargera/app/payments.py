@@ -26,6 +26,7 @@ from chargera.proofs.chain_values import (
     operator_word,
     parse_address,
     parse_hex,
+    parse_signer,
 )
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.secp256k1 import SIGNATURE_BYTES, recover
@@ -166,7 +167,7 @@ class Payments:
 
     async def open_terms(self, payer: str, asset: str) -> OpenTerms:
         """Return what a payer signs for. Raises InvalidInput for an asset that is not listed."""
-        payer = address_text(parse_address(payer, field="payer"))
+        payer = address_text(parse_signer(payer, field="payer"))
         listed = self._listed(asset)
         token = f"TestEuro@{listed}"
         domain = await self._contracts.read(token, "eip712Domain")
@@ -203,7 +204,7 @@ class Payments:
         self._listed(wanted.asset)
         await self._check_place(wanted)
         self._check_signature(wanted)
-        payer = parse_address(wanted.payer, field="payer")
+        payer = parse_signer(wanted.payer, field="payer")
         key = parse_hex(wanted.session_key, SESSION_KEY_BYTES, field="session_key")
         escrow = escrow_id(payer, self._terms.operator_id, key)
         if self._give is not None:
@@ -256,7 +257,7 @@ class Payments:
             hub=parse_address(self._terms.hub, field="hub"),
         )
         signature = parse_hex(wanted.signature, SIGNATURE_BYTES, field="signature")
-        if recover(digest, signature) != parse_address(wanted.payer, field="payer"):
+        if recover(digest, signature) != parse_signer(wanted.payer, field="payer"):
             raise InvalidInput("the escrow is not signed by its payer", field="signature")
 
     async def _note(self, wanted: OpenRequest, sent: str) -> OpenedSession:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from chargera.app.chain_ports import BadTransaction, Chain, LogFilter, Reverted
+from chargera.app.chain_ports import ADDRESS_BYTES, BadTransaction, Chain, LogFilter, Reverted
 from chargera.app.ports import Clock
 from chargera.app.settlement_ports import ContractRefused, SendStore, StoredSend
 from chargera.domain.errors import InvalidInput, NotFound, Unavailable
@@ -70,9 +70,33 @@ class ChainContracts:
 
     async def read(self, contract: str, function: str, *arguments: Any) -> Any:
         """Return what a function answers now. Raises ContractRefused, Unavailable."""
+        arguments = await self.canonical(contract, function, arguments)
         data = self.calldata(contract, function, arguments)
         answer = await self.attempt(contract, data)
         return interface(contract.partition("@")[0]).function(function).decode(answer)
+
+    async def canonical(
+        self, contract: str, function: str, arguments: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        """Return arguments that name each holder by his one address.
+
+        On Hedera an account has two addresses, and contracts know it by its alias alone.
+        """
+        if not isinstance(self.chain, MirrorChain):
+            return tuple(arguments)
+        types = interface(contract.partition("@")[0]).function(function).inputs
+        named = list(arguments)
+        for place, kind in enumerate(types[: len(named)]):
+            if kind == "address":
+                named[place] = await self._holder(self.chain, named[place])
+        return tuple(named)
+
+    async def _holder(self, chain: MirrorChain, value: Any) -> Any:
+        if isinstance(value, str):
+            address = await chain.accounts.canonical(parse_address(value, field="address"))
+            return address_text(address)
+        is_address = isinstance(value, bytes) and len(value) == ADDRESS_BYTES
+        return await chain.accounts.canonical(value) if is_address else value
 
     async def attempt(self, contract: str, data: bytes, sender: bytes = bytes(20)) -> bytes:
         """Return what a call would return. Raises ContractRefused by the contract's rule."""
@@ -87,9 +111,10 @@ class ChainContracts:
         """Return the events of that name with these indexed members, in order of the chain."""
         found = interface(contract.partition("@")[0])
         wanted: list[frozenset[bytes] | None] = [frozenset({found.topic_of(event)})]
-        wanted += [
-            None if topic is None else frozenset({topic.rjust(32, b"\0")}) for topic in topics
-        ]
+        for topic in topics:
+            if isinstance(self.chain, MirrorChain):
+                topic = await self._holder(self.chain, topic)
+            wanted.append(None if topic is None else frozenset({topic.rjust(32, b"\0")}))
         logs = await self.chain.logs(
             LogFilter(
                 0,
@@ -195,6 +220,7 @@ async def signed(
 
     Raises ContractRefused by the rule of the contract that stands against it.
     """
+    arguments = await contracts.canonical(contract, function, arguments)
     data = contracts.calldata(contract, function, arguments)
     await contracts.attempt(contract, data, key.address)
     chain = contracts.chain

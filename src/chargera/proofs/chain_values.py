@@ -16,6 +16,8 @@ WORD_BYTES = 32
 ZERO_ADDRESS = bytes(ADDRESS_BYTES)
 ZERO_WORD = bytes(WORD_BYTES)
 OPERATOR_WORD_BYTES = 8
+ENTITY_NUMBER_BYTES = 8
+"""Of a long-zero address, at its end."""
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _BYTES = re.compile(r"0x(?:[0-9a-f]{2})*")
@@ -50,6 +52,23 @@ def parse_address(text: object, *, field: str) -> bytes:
         field=field,
         remedy="copy the address again",
     )
+
+
+def parse_signer(text: object, *, field: str) -> bytes:
+    """Return the 20 bytes of an address whose owner is to sign typed data (EIP-712).
+
+    Raises Unreadable as `parse_address`, InvalidInput for an address that Hedera makes of an
+    account's number: no signature leads to it. An account with an ED25519 key has no other.
+    """
+    address = parse_address(text, field=field)
+    if any(address) and not any(address[:-ENTITY_NUMBER_BYTES]):
+        raise InvalidInput(
+            f"{text} is an account of Hedera by its number, which cannot sign typed data",
+            field=field,
+            remedy="name the alias of an account with an ECDSA key; one with an ED25519 key has"
+            " none and cannot sign for contracts",
+        )
+    return address
 
 
 def document_address(text: object, *, field: str) -> bytes:

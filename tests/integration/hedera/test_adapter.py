@@ -25,10 +25,10 @@ from chargera.ledger.hedera.client import HapiClient, HapiNetwork
 from chargera.ledger.hedera.failures import HapiFailure
 from chargera.ledger.hedera.signer import KeySigner
 from chargera.ledger.hedera.topic import HederaTopic
-from chargera.ledger.network_contracts import trusted_contracts
+from chargera.ledger.network_contracts import ChainContracts, DirectSender, trusted_contracts
 from chargera.ledger.transaction_id import timestamp_ns
 from chargera.proofs.anchor import chain as chain_messages
-from chargera.proofs.chain_values import topic_address
+from chargera.proofs.chain_values import address_text, topic_address
 from chargera.proofs.running_hash import ZERO_HASH
 from chargera.proofs.trust import TrustedChain
 from chargera.store.hedera_sends import PostgresHederaSends
@@ -162,6 +162,26 @@ async def test_submit_key__one_of_three__each_may_submit_and_no_other(rig: Adapt
     with pytest.raises(Refused, match="INVALID_SIGNATURE"):
         await topic(stranger).submit(str(rig.new_id()), b"head")
     assert len(rig.effects("consensusSubmitMessage")) == 3
+
+
+async def test_find__sent_to_the_topic_before_this_one__found_there(anchored: AdapterRig) -> None:
+    names = [str(anchored.new_id()) for _ in range(2)]
+    sent = [await anchored.topic.submit(name, b"head") for name in names]
+    outcome = await anchored.outbox.once(
+        "next", lambda name: anchored.client.create_topic(name, "t", [anchored.signer.public_key])
+    )
+    assert outcome.entity_id is not None
+    following = HederaTopic(
+        outcome.entity_id,
+        anchored.client,
+        anchored.delivery,
+        anchored.clock,
+        former=[anchored.topic_id],
+    )
+    assert [await following.find(name) for name in names] == sent
+    alone = HederaTopic(outcome.entity_id, anchored.client, anchored.delivery, anchored.clock)
+    with pytest.raises(Unavailable, match=f"a message of {anchored.topic_id}"):
+        await alone.find(names[0])
 
 
 async def test_messages__ranges_pages_and_both_orders(anchored: AdapterRig) -> None:
@@ -366,10 +386,28 @@ async def test_network__its_contracts_deployed_and_read_by_a_mirror_alone(rig: A
         assert await contracts.read("C4EToken", "decimals") == 6
         (mint, *_) = await contracts.events("C4EToken", "Transfer")
         assert int(mint.members["from"], 16) == 0
+        await one_holder_by_both_addresses(rig, contracts, deployer)
     other = TrustedChain(295, trusted.rpc, plan.contracts)
     with pytest.raises(InvalidInput, match=f"the chain {rig.chain_id}, not 295"):
         async with trusted_contracts(other):
             pass
+
+
+async def one_holder_by_both_addresses(
+    rig: AdapterRig, contracts: ChainContracts, owner: ChainKey
+) -> None:
+    """What is sent to an account's number belongs to its alias, and is read by either."""
+    await rig.create_account(NOBODYS.address)
+    number = (await rig.mirror.account(NOBODYS.address)).account_id
+    by_number = address_text(long_zero(number))
+    sender = DirectSender(
+        ChainContracts(rig.chain, {"TestEuro": contracts.address("TestEuro")}), owner
+    )
+    await sender.send("", "TestEuro", "faucet", by_number, 5)
+    for name in (by_number, NOBODYS.address_text, long_zero(number)):
+        assert await contracts.read("TestEuro", "balanceOf", name) == 5
+    by_topic = await contracts.events("TestEuro", "Transfer", [None, long_zero(number)])
+    assert [event.members["to"] for event in by_topic] == [NOBODYS.address_text]
 
 
 # The client ------------------------------------------------------------------------------------

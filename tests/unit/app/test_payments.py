@@ -175,6 +175,15 @@ async def test_terms__an_asset_that_is_not_listed__refused_with_those_that_are(r
     assert error.value.field == "asset"
 
 
+async def test_an_account_of_hedera_by_its_number__told_that_it_cannot_sign(rig: Rig) -> None:
+    by_number = f"0x{1002:040x}"
+    with pytest.raises(InvalidInput, match="cannot sign typed data") as refusal:
+        await rig.payments.open_terms(by_number, EURO_TEXT)
+    assert refusal.value.field == "payer"
+    with pytest.raises(InvalidInput, match="cannot sign typed data"):
+        await rig.payments.open(CALLER, await rig.wanted(payer=by_number))
+
+
 async def test_open__escrow_entry_and_an_identifier_for_a_week(rig: Rig) -> None:
     wanted = await rig.wanted()
     opened = await rig.payments.open(CALLER, wanted)

@@ -13,6 +13,7 @@ from chargera.proofs.chain_values import (
     operator_word,
     parse_address,
     parse_hex,
+    parse_signer,
     topic_address,
     topic_of_address,
 )
@@ -104,3 +105,21 @@ def test_topic_address__number_in_the_lowest_bytes() -> None:
 def test_topic_address__no_topic_or_too_large__refused(topic: str) -> None:
     with pytest.raises(InvalidInput):
         topic_address(topic)
+
+
+@pytest.mark.parametrize("address", ["00" * 20, "00" * 11 + "01" + "00" * 8, "ff" * 20])
+def test_signer__an_address_that_a_key_may_have__read(address: str) -> None:
+    assert parse_signer(f"0x{address}", field="host").hex() == address
+
+
+@pytest.mark.parametrize("address", ["00" * 18 + "03ea", "00" * 12 + "ff" * 8, "00" * 19 + "01"])
+def test_signer__an_account_by_its_number__told_that_it_cannot_sign(address: str) -> None:
+    with pytest.raises(InvalidInput, match="cannot sign typed data") as refusal:
+        parse_signer(f"0x{address}", field="host")
+    assert refusal.value.field == "host"
+    assert "ED25519" in refusal.value.remedy
+
+
+def test_signer__no_address__unreadable() -> None:
+    with pytest.raises(Unreadable):
+        parse_signer("0x12", field="host")

@@ -30,9 +30,15 @@ class HederaTopic:
         delivery: Delivery,
         clock: Clock,
         signers: Sequence[Signer] = (),
+        former: Sequence[str] = (),
     ) -> None:
-        """Speak for a topic that exists; `signers` hold its submit key, beside the payer's."""
+        """Speak for a topic that exists; `signers` hold its submit key, beside the payer's.
+
+        `former` are topics that this one took the place of: what was sent to one of them and has
+        arrived there is found there, and not sent again.
+        """
         self._topic_id = topic_id
+        self._topic_ids = frozenset({topic_id, *former})
         self._client = client
         self._delivery = delivery
         self._mirror = delivery.mirror
@@ -101,7 +107,7 @@ class HederaTopic:
         if not rows:
             return []
         ordered = sorted(rows, key=lambda row: row.sequence_number)
-        previous = await self._hash_before(ordered[0].sequence_number)
+        previous = await self._hash_before(self._topic_id, ordered[0].sequence_number)
         anchored: list[AnchoredMessage] = []
         for row in ordered:
             if anchored and row.sequence_number != anchored[-1].sequence_number + 1:
@@ -151,20 +157,20 @@ class HederaTopic:
             raise self._lying(f"says that {row.payer_account_id} paid")
         if outcome.topic_running_hash not in (None, row.running_hash):
             raise self._lying("has another running hash than the nodes")
-        return self._checked(row, await self._hash_before(row.sequence_number))
+        return self._checked(row, await self._hash_before(row.topic_id, row.sequence_number))
 
-    async def _hash_before(self, sequence_number: int) -> bytes:
+    async def _hash_before(self, topic_id: str, sequence_number: int) -> bytes:
         if sequence_number == 1:
             return ZERO_HASH
         try:
-            before = await self._mirror.message(self._topic_id, sequence_number - 1)
+            before = await self._mirror.message(topic_id, sequence_number - 1)
         except NotFound as error:
             raise self._lying(f"leaves out message {sequence_number - 1}") from error
         return before.running_hash
 
     def _checked(self, row: TopicMessage, previous: bytes) -> AnchoredMessage:
         message = AnchoredMessage.after(previous, row)
-        if row.topic_id != self._topic_id:
+        if row.topic_id not in self._topic_ids:
             raise self._lying(f"answers with a message of {row.topic_id}")
         try:
             message.check()
