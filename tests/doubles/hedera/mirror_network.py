@@ -151,6 +151,7 @@ def nodes(mirror: "Mirror", items: Items, body: Any) -> JsonObject:
         "decline_reward": True,
         "description": "emulated node",
         "file_id": "0.0.102",
+        "grpc_proxy_endpoint": None,
         "max_stake": 0,
         "memo": entity_text(precheck.NODE),
         "min_stake": 0,

@@ -42,7 +42,7 @@ class MirrorReader:
         if path.startswith("/api/v1"):  # a link of the mirror itself
             answer = self._client.get(path)
         else:
-            answer = self._client.get(f"/api/v1{path}", params=query)
+            answer = self._client.get(f"/api/v1{path}", params=query or None)
         assert answer.status_code == status, answer.text
         return answer.json()
 

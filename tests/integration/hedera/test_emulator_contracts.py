@@ -1,6 +1,7 @@
 """Contracts by EthereumTransaction and by HAPI, and what the mirror says of their runs."""
 
 import pytest
+from eth_account import Account as EthAccount
 from hiero_sdk_python import (
     AccountId,
     ContractBytecodeQuery,
@@ -13,7 +14,6 @@ from hiero_sdk_python import (
     FileAppendTransaction,
     FileCreateTransaction,
     Hbar,
-    PrivateKey,
     ResponseCode,
     TransactionRecordQuery,
     TransferTransaction,
@@ -23,6 +23,7 @@ from hiero_sdk_python.exceptions import PrecheckError
 
 from chargera.ledger.chain_key import ChainKey
 from chargera.ledger.evm.transaction import sign
+from chargera.proofs.chain_values import address_text
 from chargera.proofs.keccak import keccak256
 from tests.evm_contracts import (
     COUNTER,
@@ -278,9 +279,39 @@ def fund(client, address: bytes, amount: Hbar) -> None:
     assert transfer.execute(client).status == ResponseCode.SUCCESS
 
 
-def test_an_operator_of_ed25519_can_call_but_never_send_for_ethereum(client, mirror, account):
+def test_a_call_may_be_tried_as_anybody(client, mirror, account):
     address = deploy(client, mirror, account, SURROUNDINGS)
-    assert isinstance(client.operator_private_key, PrivateKey)
-    local = {"to": f"0x{address.hex()}", "from": f"0x{(77).to_bytes(20).hex()}"}
-    result = mirror.post("/contracts/call", local)["result"]
+    call = {"to": f"0x{address.hex()}", "from": f"0x{(77).to_bytes(20).hex()}"}
+    result = mirror.post("/contracts/call", call)["result"]
     assert int(result[2 + 4 * 64 : 66 + 4 * 64], 16) == 77
+    # A contract as well, and one that is named by its number.
+    number = int(mirror.get(f"/contracts/0x{address.hex()}")["contract_id"].rpartition(".")[2])
+    call = {"to": f"0x{number.to_bytes(20).hex()}", "from": f"0x{address.hex()}"}
+    result = mirror.post("/contracts/call", call)["result"]
+    assert result[2 + 4 * 64 : 66 + 4 * 64] == word(address).hex()
+
+
+def test_hbar_goes_to_accounts_and_never_to_contracts(client, mirror, account, emulator):
+    def sent(to: bytes, tinybars: int):
+        signed = EthAccount.sign_transaction(
+            {
+                "type": 2,
+                "chainId": emulator.chain_id,
+                "nonce": account.next_nonce,
+                "to": address_text(to),
+                "value": tinybars * WEIBARS,
+                "gas": 100_000,
+                "maxFeePerGas": 0,
+                "maxPriorityFeePerGas": 0,
+            },
+            emulator.operator_key_hex,
+        )
+        return ethereum(client, bytes(signed.raw_transaction)).status
+
+    contract = deploy(client, mirror, account, COUNTER)
+    assert sent(contract, 5) == ResponseCode.NOT_SUPPORTED
+    assert sent(b"\x55" * 20, 123_456) == ResponseCode.SUCCESS
+    account.next_nonce += 1
+    made = mirror.get(f"/accounts/0x{'55' * 20}")
+    assert made["balance"]["balance"] == 123_456
+    assert sent(b"\x55" * 20, 10**13) == ResponseCode.INSUFFICIENT_PAYER_BALANCE

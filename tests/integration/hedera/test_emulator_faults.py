@@ -1,7 +1,10 @@
 """Every fault on demand, and that the SDK meets it as it would on the network."""
 
 import json
+import subprocess
+import sys
 from base64 import b64decode
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -189,3 +192,17 @@ def test_faults_and_clock_are_set_over_http_too(emulator, client, mirror, topic_
     assert httpx2.post(f"{control}/faults", json={"kind": "earthquake"}).status_code == 400
     assert httpx2.post(f"{control}/restart", json={}).status_code == 200
     assert json.loads(json.dumps(emulator.description()))["node_account"] == "0.0.3"
+
+
+def test_it_runs_as_a_program_too():
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.doubles.hedera", "--seed", "alone", "--mirrors", "2"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    ) as program:
+        described = json.loads(program.stdout.readline())
+        assert len(described["mirrors"]) == 2
+        assert httpx2.get(f"{described['mirror']}/api/v1/blocks").status_code == 200
+        program.terminate()
+        assert program.wait(10) == 0
