@@ -78,6 +78,7 @@ def examine(data_dir: Path) -> Iterator[Check]:
     yield _settings(data_dir)
     yield _database(data_dir)
     yield _server(data_dir)
+    yield from _hedera(data_dir)
     for name, command, purpose in TOOLS:
         yield _tool(name, command, purpose)
 
@@ -191,6 +192,24 @@ def _server(data_dir: Path) -> Check:
         return answer["version"], f"{server.url}, as {answer['name']}"
 
     return _guarded("server", fix, look)
+
+
+def _hedera(data_dir: Path) -> Iterator[Check]:
+    """Check the network of Hedera, where one is configured."""
+    from chargera import settings
+    from chargera.app.clock import wall_clock
+    from chargera.cli.hedera_checks import hedera_checks
+
+    try:
+        loaded = settings.load(data_dir, os.environ)
+        if loaded.ledger.network == "embedded":
+            return
+        checks = list(hedera_checks(loaded, wall_clock))
+    except ChargEraError as error:  # of the settings
+        yield Check("hedera", Health.FAILED, None, error.message, error.remedy)
+        return
+    for check in checks:
+        yield _guarded(check.name, check.fix, check.look)
 
 
 def _tool(name: str, command: tuple[str, ...], purpose: str) -> Check:
