@@ -101,6 +101,15 @@ async def test_add__a_wrong_value_is_refused_by_name(
     assert answer.json()["error"]["field"] == field
 
 
+async def test_add__an_identifier_of_a_standard_run__is_reserved(api: Api) -> None:
+    body = {"id_token": "Standard-Run-0123ABC", "type": "Central"}
+    answer = await api.call("operator", "POST", "/id-tokens", body)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "id_token")
+    rows = b"id_token\nstandard-run-0123abc\n"
+    imported = await api.call("operator", "POST", "/id-tokens/import", content=rows)
+    assert imported.status_code == 422
+
+
 async def test_block_and_unblock__change_the_status_once(api: Api) -> None:
     await api.ok("operator", "POST", "/id-tokens", {"id_token": "CARD"})
     for blocked, status in ((True, "blocked"), (True, "blocked"), (False, "accepted")):

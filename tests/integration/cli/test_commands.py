@@ -1,14 +1,22 @@
 """Every command against a running server: JSON, text, exit codes."""
 
+import asyncio
 import json
 import stat
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
+from chargera.domain.station import OcppVersion, parse_evses
 from chargera.proofs.ocpi import parse_json
+from chargera.sim.link import Access
+from chargera.sim.station import SimulatedStation, StationModel
 from tests.server import ServerProcess
 
 from .conftest import TARIFF, CommandLine
@@ -19,6 +27,29 @@ def tariff_file(tmp_path: Path) -> Path:
     file = tmp_path / "tariff.json"
     file.write_text(json.dumps(TARIFF))
     return file
+
+
+@contextmanager
+def playing(station: SimulatedStation) -> Iterator[None]:
+    """Let a station be connected while commands, which block, run in this thread."""
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(station.run([], stay=True))
+
+    def play() -> None:
+        with suppress(asyncio.CancelledError):
+            loop.run_until_complete(task)
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    try:
+        until = time.monotonic() + 20
+        while not station.is_online and time.monotonic() < until:
+            time.sleep(0.02)
+        yield
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        loop.close()
 
 
 def test_serve_json__is_readable_by_its_owner_alone(server: ServerProcess) -> None:
@@ -100,6 +131,38 @@ def test_station_command__to_a_station_that_is_away_is_undetermined(
     assert answer["accepted"] is None
     assert answer["session_id"] is None
     assert "not connected" in answer["answer"]
+
+
+def test_station_test__exits_by_what_came_of_it_and_lists_it(
+    run: CommandLine, server: ServerProcess
+) -> None:
+    password = run.register("ST-TEST")
+    away = run("station", "test", "ST-TEST", code=None)
+    assert away.code == 3
+    assert "not connected" in away.err
+    station = SimulatedStation(
+        StationModel(
+            access=Access(server.ready["ocpp"], "ST-TEST", password),
+            version=OcppVersion.V1_6,
+            connectors=parse_evses("1:type2:22000"),
+            rate=0.0,
+        ),
+        Random(1),
+    )
+    with playing(station):
+        shown = run("station", "test", "ST-TEST")
+        made = run.json("station", "test", "ST-TEST", "--evse", "1")
+        wrong = run("station", "test", "ST-TEST", "--evse", "7", code=None)
+    assert wrong.code == 1
+    lines = shown.err.splitlines()
+    assert len(lines) == 17
+    assert "16  not_applicable  reset" in lines[-1]
+    assert shown.out.startswith("passed: entry ")
+    assert (made["state"], made["ocpp_version"]) == ("passed", "1.6")
+    listed = run.json("station", "tests", "ST-TEST")
+    assert listed[0] == made
+    assert [row["state"] for row in listed] == ["passed", "passed"]
+    assert made["run_id"] in run("station", "tests", "ST-TEST").out
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The standard run over real sockets: simulated stations pass it, bad ones fail the right steps."""
 
 import asyncio
+import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,11 +14,16 @@ import httpx2
 import pytest
 
 from chargera import settings
+from chargera.app.permissions import Caller, Role
+from chargera.app.standard_run import RunPatience
+from chargera.app.station_tests import ACTION, RUNNING, RunRequest, RunView, StationTests
 from chargera.bootstrap import ServeOptions, Server, running
-from chargera.domain.standard_run import RunStep, is_run_identifier
+from chargera.domain.standard_run import RunStep, StepOutcome, is_run_identifier
 from chargera.domain.station import OcppVersion, parse_evses
+from chargera.ocpp.transcript import read_again
 from chargera.sim.link import Access, Patience
 from chargera.sim.station import SimulatedStation, StationModel
+from tests.doubles.raw_station import RawStation
 
 V16, V201 = OcppVersion.V1_6, OcppVersion.V2_0_1
 BOTH = pytest.mark.parametrize("version", [V16, V201])
@@ -143,3 +150,176 @@ async def test_a_simulated_station_passes(tmp_path: Path, version: OcppVersion) 
     assert is_run_identifier(identifier["id_token"].casefold())
     assert identifier["status"] == "blocked"
     assert station.tally.orders[-1] == "reset"
+
+
+# What bad stations fail ------------------------------------------------------------------------
+
+CASCADE = [RunStep.TRANSACTION_BEGIN, RunStep.METER_VALUES]
+CASCADE += [RunStep.REMOTE_STOP, RunStep.TRANSACTION_END]
+FAULTS: dict[str, list[RunStep]] = {
+    "none": [],
+    **{str(step): [step] for step in RunStep if step is not RunStep.CONNECTION},
+    "remote_start": [RunStep.REMOTE_START, *CASCADE],
+    "remote_stop": [RunStep.REMOTE_STOP, RunStep.TRANSACTION_END],
+    "stays away": [RunStep.RESET],
+}
+"""Each fault with the steps that it fails."""
+
+FAULTS_16 = FAULTS | {
+    "transaction_begin": CASCADE,  # no transaction at all: in 1.6 every start has a register
+    "meter_values": [RunStep.METER_VALUES, RunStep.TRANSACTION_END],
+    "unlock": [],  # a station without locks
+    "no time": [],
+}
+FAULTS_201 = FAULTS | {
+    "meter_values": [RunStep.METER_VALUES, RunStep.TRANSACTION_END],
+}
+PATIENCE = RunPatience(
+    poll_s=0.05, message_s=2.0, begin_s=2.0, end_s=2.0, reconnect_s=2.0, whole_s=50.0
+)
+OPERATOR = Caller(str(uuid.UUID(int=1)), "ada", Role.OPERATOR)
+
+
+def runs_of(server: Server, patience: RunPatience) -> StationTests:
+    return StationTests(
+        server.database,
+        server.control,
+        server.ocpp.commands,
+        read_again,
+        server.clock,
+        server.entropy,
+        pause=asyncio.sleep,
+        monotonic_s=time.monotonic,
+        patience=patience,
+    )
+
+
+async def raw(net: Network, station_id: str, version: OcppVersion, fault: str) -> RawStation:
+    """Register a station, connect it, and wait until it has booted."""
+    simulated = await net.station(station_id, version)
+    access = simulated.model.access
+    station = RawStation(access.url, station_id, access.password, str(version), fault)
+    net.stations[station_id] = asyncio.create_task(station.run())
+    await asyncio.wait_for(station.booted.wait(), 20)
+    return station
+
+
+async def ended(tests: StationTests, station_id: str, run_id: str) -> RunView:
+    async with asyncio.timeout(50):
+        while (run := await tests.show(OPERATOR, station_id, run_id)).state == RUNNING:
+            await asyncio.sleep(0.1)
+        return run
+
+
+@pytest.mark.parametrize(("version", "faults"), [(V16, FAULTS_16), (V201, FAULTS_201)])
+async def test_a_bad_station_fails_the_right_steps(
+    tmp_path: Path, version: OcppVersion, faults: dict[str, list[RunStep]]
+) -> None:
+    async with network(tmp_path) as net:
+        tests = runs_of(net.server, PATIENCE)
+
+        async def tested(number: int, fault: str) -> RunView:
+            station_id = f"CP-{number}"
+            await raw(net, station_id, version, fault)
+            wanted = RunRequest(station_id, evse=1, with_reset=True)
+            run = await tests.start(OPERATOR, wanted)
+            return await ended(tests, station_id, run.run_id)
+
+        runs = await asyncio.gather(*(tested(n, fault) for n, fault in enumerate(faults)))
+    found = {
+        fault: [step.step for step in run.steps if step.outcome == StepOutcome.FAILED]
+        for fault, run in zip(faults, runs, strict=True)
+    }
+    assert found == faults
+    for fault, run in zip(faults, runs, strict=True):
+        assert run.state == ("failed" if faults[fault] else "passed"), run
+        assert len(run.steps) == len(RunStep)
+
+
+# What cuts a run off ---------------------------------------------------------------------------
+
+
+@BOTH
+async def test_a_connection_that_is_lost_interrupts_the_run(
+    tmp_path: Path, version: OcppVersion
+) -> None:
+    async with network(tmp_path) as net:
+        await raw(net, "CP-1", version, "hang up")
+        run = await net.tested("CP-1")
+        assert (run["state"], run["reason"]) == ("interrupted", "the connection was lost")
+        assert [step["step"] for step in run["steps"]] == ["connection", "boot"]
+        record = (await net.told("GET", f"/log/entries/{run['log_index']}"))["record"]
+        refused = await net.client.post("/stations/CP-1/tests", json={})
+    assert record["outcome"] == "interrupted"
+    assert refused.status_code == 503
+
+
+async def test_one_run_at_a_time_and_a_stop_of_the_server_ends_it(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        await raw(net, "CP-1", V201, "heartbeat")
+        path = "/stations/CP-1/tests"
+        key = {"Idempotency-Key": "once"}
+        begun = (await net.client.post(path, json={}, headers=key)).json()
+        again = await net.client.post(path, json={}, headers=key)
+        second = await net.client.post(path, json={})
+        other = await net.client.post(path.replace("CP-1", "CP-2"), json={}, headers=key)
+        shown = await net.told("GET", f"{path}/{begun['run_id']}")
+    assert again.json()["run_id"] == begun["run_id"]
+    assert (second.status_code, other.status_code) == (409, 404)
+    assert (shown["state"], shown["ended_at"]) == ("running", None)
+    async with network(tmp_path) as net:
+        [run] = await net.told("GET", path)
+        commands = await net.told("GET", "/stations/CP-1/commands")
+    assert (run["run_id"], run["state"]) == (begun["run_id"], "interrupted")
+    assert run["reason"] == "the server stopped before the run had ended"
+    [command] = [each for each in commands if each["action"] == ACTION]
+    assert command["answer"].startswith("interrupted: the server stopped")
+
+
+async def test_a_run_that_a_crash_cut_off_ends_at_the_next_start(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        await raw(net, "CP-1", V16, "none")
+        async with net.server.database.work() as work:
+            request = {
+                "connection": 4,
+                "connector": 1,
+                "evse": 2,
+                "id_token": "STANDARD-RUN-0000001",
+                "ocpp_version": "1.6",
+                "reset": False,
+            }
+            run_id = str(uuid.UUID(int=7))
+            now = net.server.clock.now()
+            await work.commands.add(run_id, "CP-1", ACTION, request, "ada", now)
+            await work.commit()
+    async with network(tmp_path) as net:
+        [run] = await net.told("GET", "/stations/CP-1/tests")
+        [identifier] = (await net.told("GET", "/id-tokens"))["items"]
+    assert (run["run_id"], run["state"], run["connection"]) == (run_id, "interrupted", 4)
+    assert run["steps"] == []
+    assert identifier["status"] == "blocked"
+
+
+async def test_a_run_may_not_last_for_ever(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        await raw(net, "CP-1", V16, "heartbeat")
+        patience = RunPatience(poll_s=0.05, message_s=50.0, whole_s=0.5)
+        tests = runs_of(net.server, patience)
+        run = await tests.start(OPERATOR, RunRequest("CP-1"))
+        assert (await ended(tests, "CP-1", run.run_id)).reason == "it took longer than 0 s"
+
+
+async def test_a_run_needs_a_connector_where_nothing_charges(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        station = await net.station("CP-1", V201)
+        await net.connect(station)
+        await net.told("POST", "/id-tokens", {"id_token": "CARD"})
+        body = {"command": "remote-start", "evse": 1, "id_token": "CARD"}
+        begun = await net.told("POST", "/stations/CP-1/commands", body)
+        assert begun["session_id"] is not None
+        taken = await net.client.post("/stations/CP-1/tests", json={"evse": 1})
+        missing = await net.client.post("/stations/CP-1/tests", json={"evse": 9})
+        run = await net.tested("CP-1")
+    assert (taken.status_code, missing.status_code) == (409, 422)
+    assert (run["state"], run["evse"]) == ("passed", 2), run["steps"]
+    assert outcomes(run)["reset"] == "not_applicable"

@@ -382,6 +382,22 @@ def test_settle_state__token_that_is_not_accepted__refused_until_another_is() ->
     )
 
 
+def test_settle_state__identifier_of_a_standard_run__nobody_is_billed() -> None:
+    made = taken(event(S, 0, seq_no=0))
+    offer_id_token(made, "standard-run-0123abc", ACCEPTED, None, TOKEN_OF_START)
+    settle_state(made)
+    assert (made.state, made.is_open) == (SessionState.REFUSED, True)
+    take(made, arrival(event(E, 9, seq_no=1)))
+    settle_state(made)
+    assert made.state is SessionState.REFUSED
+    # Whoever stops a session with such an identifier does not spare its driver the bill.
+    other = taken(event(S, 0, seq_no=0), event(E, 9, seq_no=1))
+    offer_id_token(other, "abc", ACCEPTED, None, TOKEN_OF_START)
+    offer_id_token(other, "standard-run-0123abc", ACCEPTED, None, TOKEN_OF_STOP)
+    settle_state(other)
+    assert other.state is SessionState.ENDED
+
+
 def test_settle_state__who_stopped_is_the_driver_only_while_no_start_is_known() -> None:
     made = taken(event(E, 9, seq_no=1))
     offer_id_token(made, "xyz", INVALID, None, TOKEN_OF_STOP)
