@@ -151,17 +151,15 @@ def interface(name: str) -> Interface:
     events = {}
     for member in members:
         if member["type"] == "function" and member["name"] not in functions:
-            types = tuple(_type(part) for part in member["inputs"])
-            signature = f"{member['name']}({','.join(types)})"
+            types = tuple(canonical_type(part) for part in member["inputs"])
             functions[member["name"]] = Function(
                 member["name"],
-                keccak256(signature.encode())[:SELECTOR_BYTES],
+                keccak256(signature_of(member))[:SELECTOR_BYTES],
                 types,
                 tuple(member["outputs"]),
             )
         elif member["type"] == "event":
-            signature = f"{member['name']}({','.join(_type(part) for part in member['inputs'])})"
-            events[keccak256(signature.encode())] = member
+            events[keccak256(signature_of(member))] = member
     return Interface(name, functions, events)
 
 
@@ -176,12 +174,7 @@ def _errors() -> Mapping[bytes, Mapping[str, Any]]:
     ]
     for path in ARTIFACTS.glob("*.json"):
         described += [m for m in json.loads(path.read_bytes())["abi"] if m["type"] == "error"]
-    return {
-        keccak256(f"{error['name']}({','.join(_type(part) for part in error['inputs'])})".encode())[
-            :SELECTOR_BYTES
-        ]: error
-        for error in described
-    }
+    return {keccak256(signature_of(error))[:SELECTOR_BYTES]: error for error in described}
 
 
 def read_revert(data: bytes) -> Revert:
@@ -199,18 +192,24 @@ def read_revert(data: bytes) -> Revert:
     return Revert("Revert", Struct(data=data))
 
 
-def _type(member: Mapping[str, Any]) -> str:
+def signature_of(described: Mapping[str, Any]) -> bytes:
+    """Return what the selector of a function or error, or the topic of an event, is the hash of."""
+    types = ",".join(map(canonical_type, described["inputs"]))
+    return f"{described['name']}({types})".encode()
+
+
+def canonical_type(member: Mapping[str, Any]) -> str:
     """Return the canonical type of a parameter; structs as tuples."""
     kind: str = member["type"]
     if not kind.startswith("tuple"):
         return kind
-    parts = ",".join(_type(part) for part in member["components"])
+    parts = ",".join(canonical_type(part) for part in member["components"])
     return f"({parts}){kind.removeprefix('tuple')}"
 
 
 def _decoded(members: Sequence[Mapping[str, Any]], data: bytes, name: str) -> list[Any]:
     try:
-        values = decode([_type(member) for member in members], data)
+        values = decode([canonical_type(member) for member in members], data)
     except (DecodingError, OverflowError, ValueError) as error:
         raise Unreadable(f"{name}: the answer is not of its type: {error}", field=name) from error
     return [_named(member, value) for member, value in zip(members, values, strict=True)]

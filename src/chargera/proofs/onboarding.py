@@ -22,10 +22,10 @@ from chargera.proofs.chain_values import (
     parse_hex,
     topic_address,
 )
-from chargera.proofs.checkpoint import Checkpoint, open_checkpoint
+from chargera.proofs.checkpoint import open_checkpoint
 from chargera.proofs.eip712 import Domain
 from chargera.proofs.entry import EntryKind
-from chargera.proofs.evidence import LoggedRecord, Opened, open_record
+from chargera.proofs.evidence import LoggedRecord, Opened, anchored_head, open_record
 from chargera.proofs.meter_checks import verify_meter
 from chargera.proofs.meter_key import load_meter_key
 from chargera.proofs.ocmf import parse_ocmf
@@ -74,7 +74,7 @@ def judge_registration(evidence: RegistrationEvidence, domain: Domain, trust: Tr
 
 
 def _judge(evidence: RegistrationEvidence, domain: Domain, trust: Trust) -> bytes:
-    head = _anchored_head(evidence, trust)
+    head = anchored_head(evidence.head, evidence.anchor, trust).head
     opened = [open_record(logged, head) for logged in evidence.records]
     station = _one(opened, EntryKind.STATION_REGISTERED)
     onboarding = _one(opened, EntryKind.ONBOARDING)
@@ -94,18 +94,6 @@ def _judge(evidence: RegistrationEvidence, domain: Domain, trust: Trust) -> byte
             opened.append(open_record(evidence.reading, later))
         _check_reading(opened, station.record["meter_key"], request.nonce)
     return registration_digest(request, domain)
-
-
-def _anchored_head(evidence: RegistrationEvidence, trust: Trust) -> Checkpoint:
-    anchor = evidence.anchor
-    head = open_checkpoint(evidence.head, trust.origin, trust.log_keys)
-    if anchor is None or anchor.message != evidence.head:
-        raise InvalidInput("no topic message holds its head", field="anchor")
-    anchor.check()
-    topic = trust.topic_of(anchor.topic_id, head.size)
-    if topic is None or topic.payer != anchor.payer_account_id:
-        raise InvalidInput(f"topic {anchor.topic_id} is not trusted", field="anchor")
-    return head
 
 
 def _one(opened: Sequence[Opened], kind: EntryKind) -> Opened:

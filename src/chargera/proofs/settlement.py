@@ -37,8 +37,8 @@ LEAF_BYTES = 4 * WORD_BYTES
 SESSION_KEY_BYTES = 16
 SIGNERS_MAX = 112
 """Attesters that a registry can ever have."""
-HEALTH_MAX = 48
-PASSPORTS_MAX = 48
+HEALTH_MAX = PASSPORTS_MAX = LEAVES_MAX
+"""The hub takes no more of each."""
 
 _RAILS = (Rail.WALLET, Rail.FIAT)
 _LEVELS = tuple(ProofLevel)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -25,7 +24,7 @@ from chargera.proofs.cdr import SignedMeterValue
 from chargera.proofs.ocmf import parse_ocmf
 from chargera.store import binary
 from chargera.store.binary import integer, string
-from chargera.store.columns import BOOLEAN, BYTEA, INT4, INT8, TEXT, TIME, WORD, Column, Table
+from chargera.store.columns import BOOLEAN, BYTEA, INT4, INT8, TEXT, TIME, WORD, Table, in_order
 from chargera.store.entries import record_bytes
 from chargera.store.lanes import numbered_calls
 from chargera.store.pipeline import Call, Statement, run
@@ -221,24 +220,23 @@ def _current_cdr(row: tuple[bytes | None, ...]) -> CurrentCdr:
     return CurrentCdr(string(cdr_id), integer(log_index), orjson.loads(document))
 
 
-_CDR_COLUMNS = (
-    Column("cdr_id", WORD, itemgetter(0)),
-    Column("session_id", WORD, itemgetter(1)),
-    Column("is_credit", BOOLEAN, itemgetter(2)),
-    Column("replaces_cdr_id", TEXT, itemgetter(3)),
-    Column("currency", WORD, itemgetter(4)),
-    Column("net_minor", INT8, itemgetter(5)),
-    Column("vat_minor", INT8, itemgetter(6)),
-    Column("gross_minor", INT8, itemgetter(7)),
-    Column("energy_wh", INT8, itemgetter(8)),
-    Column("document", BYTEA, itemgetter(9)),
-    Column("created_at", TIME, itemgetter(10)),
-    Column("log_index", INT8, itemgetter(11)),
-)
-_CDRS = Table(
+_CDRS = Table.inserting(
     "cdrs",
-    f"insert into cdr ({', '.join(column.name for column in _CDR_COLUMNS)}) select * from {{rows}}",
-    _CDR_COLUMNS,
+    "cdr",
+    in_order(
+        ("cdr_id", WORD),
+        ("session_id", WORD),
+        ("is_credit", BOOLEAN),
+        ("replaces_cdr_id", TEXT),
+        ("currency", WORD),
+        ("net_minor", INT8),
+        ("vat_minor", INT8),
+        ("gross_minor", INT8),
+        ("energy_wh", INT8),
+        ("document", BYTEA),
+        ("created_at", TIME),
+        ("log_index", INT8),
+    ),
 )
 _OUTCOMES = Table(
     "outcomes",
@@ -252,18 +250,18 @@ _OUTCOMES = Table(
     " tariff_version = coalesce(v.tariff_version, s.tariff_version),"
     " cdr_log_index = coalesce(v.cdr_log_index, s.cdr_log_index), bill_after = null"
     " from {rows} where s.session_id = v.session_id",
-    (
-        Column("session_id", WORD, itemgetter(0)),
-        Column("state", WORD, itemgetter(1)),
-        Column("anomalies", WORD, itemgetter(2)),
-        Column("proof_level", WORD, itemgetter(3)),
-        Column("net_minor", INT8, itemgetter(4)),
-        Column("vat_minor", INT8, itemgetter(5)),
-        Column("gross_minor", INT8, itemgetter(6)),
-        Column("currency", WORD, itemgetter(7)),
-        Column("tariff_id", WORD, itemgetter(8)),
-        Column("tariff_version", INT4, itemgetter(9)),
-        Column("cdr_log_index", INT8, itemgetter(10)),
+    in_order(
+        ("session_id", WORD),
+        ("state", WORD),
+        ("anomalies", WORD),
+        ("proof_level", WORD),
+        ("net_minor", INT8),
+        ("vat_minor", INT8),
+        ("gross_minor", INT8),
+        ("currency", WORD),
+        ("tariff_id", WORD),
+        ("tariff_version", INT4),
+        ("cdr_log_index", INT8),
     ),
 )
 

@@ -5,7 +5,7 @@ rows stand where the text says `{rows}`, as `v` with the names of the columns.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from chargera.store import binary
@@ -39,8 +39,19 @@ class Column(NamedTuple):
     """None: the attribute of that name."""
 
 
+def in_order(*columns: tuple[str, Type]) -> tuple[Column, ...]:
+    """Return the columns of rows that are tuples: each value is at the place of its column."""
+    return tuple(Column(*column, itemgetter(place)) for place, column in enumerate(columns))
+
+
 class Table:
     """A statement over rows."""
+
+    @classmethod
+    def inserting(cls, name: str, into: str, columns: Sequence[Column]) -> "Table":
+        """Return the statement that inserts rows into a table whose columns are called so."""
+        names = ", ".join(column.name for column in columns)
+        return cls(name, f"insert into {into} ({names}) select * from {{rows}}", columns)
 
     def __init__(self, name: str, query: str, columns: Sequence[Column]) -> None:
         """`query` holds `{rows}` once."""

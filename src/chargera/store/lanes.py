@@ -1,7 +1,6 @@
 """Numbered CDRs: what a bill's settlement depends on, the lanes' numbers, and their rows."""
 
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -10,7 +9,7 @@ from psycopg.rows import dict_row
 from chargera.app.billing import BillingResult, NumberedCdr
 from chargera.app.numbering import Escrow, Payable
 from chargera.domain.settlement import Rail
-from chargera.store.columns import INT4, INT8, TEXT, TIME, WORD, Column, Table
+from chargera.store.columns import INT4, INT8, TEXT, TIME, WORD, Table, in_order
 from chargera.store.pipeline import Call
 
 Connection = AsyncConnection[Any]
@@ -112,49 +111,47 @@ def _payment(each: NumberedCdr, first: int) -> tuple[Any, ...]:
     )
 
 
-_LANE_COLUMNS = (
-    Column("operator_id", WORD, itemgetter(0)),
-    Column("asset", WORD, itemgetter(1)),
-    Column("cdr_no", INT8, itemgetter(2)),
-    Column("session_id", WORD, itemgetter(3)),
-    Column("log_index", INT8, itemgetter(4)),
-    Column("passport_id", WORD, itemgetter(5)),
-)
-_LANE_CDRS = Table(
+_LANE_CDRS = Table.inserting(
     "lane_cdrs",
-    f"insert into lane_cdr ({', '.join(c.name for c in _LANE_COLUMNS)}) select * from {{rows}}",
-    _LANE_COLUMNS,
+    "lane_cdr",
+    in_order(
+        ("operator_id", WORD),
+        ("asset", WORD),
+        ("cdr_no", INT8),
+        ("session_id", WORD),
+        ("log_index", INT8),
+        ("passport_id", WORD),
+    ),
 )
 _LANES = Table(
     "lanes",
     "update lane l set next_no = v.next_no from {rows}"
     " where l.operator_id = v.operator_id and l.asset = v.asset",
-    (
-        Column("operator_id", WORD, itemgetter(0)),
-        Column("asset", WORD, itemgetter(1)),
-        Column("next_no", INT8, itemgetter(2)),
+    in_order(
+        ("operator_id", WORD),
+        ("asset", WORD),
+        ("next_no", INT8),
     ),
 )
-_PAYMENT_COLUMNS = (
-    Column("session_key", TEXT, itemgetter(0)),
-    Column("rail", WORD, itemgetter(1)),
-    Column("gateway", WORD, itemgetter(2)),
-    Column("asset", WORD, itemgetter(3)),
-    Column("max_amount", INT8, itemgetter(4)),
-    Column("station_id", WORD, itemgetter(5)),
-    Column("evse", INT4, itemgetter(6)),
-    Column("session_id", WORD, itemgetter(7)),
-    Column("log_index", INT8, itemgetter(8)),
-    Column("opened_at", TIME, itemgetter(9)),
-)
-_PAYMENTS = Table(
+_PAYMENTS = Table.inserting(
     "fiat_payments",
-    f"insert into payment ({', '.join(c.name for c in _PAYMENT_COLUMNS)}) select * from {{rows}}",
-    _PAYMENT_COLUMNS,
+    "payment",
+    in_order(
+        ("session_key", TEXT),
+        ("rail", WORD),
+        ("gateway", WORD),
+        ("asset", WORD),
+        ("max_amount", INT8),
+        ("station_id", WORD),
+        ("evse", INT4),
+        ("session_id", WORD),
+        ("log_index", INT8),
+        ("opened_at", TIME),
+    ),
 )
 _USED = Table(
     "used_escrows",
     "update payment p set session_id = v.session_id from {rows}"
     " where p.session_key = v.session_key",
-    (Column("session_key", TEXT, itemgetter(0)), Column("session_id", WORD, itemgetter(1))),
+    in_order(("session_key", TEXT), ("session_id", WORD)),
 )

@@ -1,7 +1,9 @@
 """Which bills go into which batch, whose answers count, and what becomes of bills and batches."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ from chargera.domain.settlement import LEAVES_MAX, Rail
 from chargera.proofs import canonical
 from chargera.proofs.chain_values import ZERO_ADDRESS, address_text, hex_text
 from chargera.proofs.entry import EntryKind
-from chargera.proofs.settlement import batch_digest
+from chargera.proofs.settlement import HEALTH_MAX, PASSPORTS_MAX, batch_digest
 from chargera.proofs.tree import leaf_hash
 from tests.unit.app.settlement_rig import (
     ATTESTERS,
@@ -388,3 +390,12 @@ async def test_note__what_is_no_state__no_entry(rig: Rig) -> None:
 async def test_note__an_unknown_batch__not_found(rig: Rig) -> None:
     with pytest.raises(NotFound):
         await rig.settlement.note("0x12", state=BatchStage.KILLED)
+
+
+# One truth -------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_no_larger_than_the_hub_takes() -> None:
+    source = Path(__file__).parents[3] / "contracts/src/SettlementHub.sol"
+    (most,) = re.findall(r"MAX_LEAVES = (\d+);", source.read_text())
+    assert {LEAVES_MAX, PASSPORTS_MAX, HEALTH_MAX} == {int(most)}

@@ -4,16 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from eth_abi.abi import encode
 
 from chargera.domain.errors import NotFound
+from chargera.ledger.abi import ARTIFACTS, SELECTOR_BYTES, canonical_type, signature_of
 from chargera.proofs.keccak import keccak256
-
-FOLDER = Path(__file__).parent.parent / "contracts"
-_SELECTOR_BYTES = 4
 
 Arguments = Mapping[str, Any]
 """Values by the names of the parameters; structs as mappings, addresses as 20 bytes."""
@@ -39,8 +36,7 @@ class Artifact:
         """Return the calldata of a function that is not overloaded. Raises NotFound."""
         for entry in self.abi:
             if entry["type"] == "function" and entry["name"] == function:
-                types = ",".join(_type(parameter) for parameter in entry["inputs"])
-                selector = keccak256(f"{function}({types})".encode())[:_SELECTOR_BYTES]
+                selector = keccak256(signature_of(entry))[:SELECTOR_BYTES]
                 return selector + _encoded(entry["inputs"], arguments)
         raise NotFound(f"{self.name} has no function {function}", field="function")
 
@@ -49,7 +45,7 @@ class Artifact:
 def load(name: str) -> Artifact:
     """Return a contract by its name. Raises NotFound."""
     try:
-        document = json.loads((FOLDER / f"{name}.json").read_bytes())
+        document = json.loads((ARTIFACTS / f"{name}.json").read_bytes())
     except FileNotFoundError:
         raise NotFound(f"there is no contract {name}", field="contract") from None
     return Artifact(
@@ -61,18 +57,9 @@ def load(name: str) -> Artifact:
 
 
 def _encoded(parameters: Sequence[Mapping[str, Any]], arguments: Arguments) -> bytes:
-    types = [_type(parameter) for parameter in parameters]
+    types = [canonical_type(parameter) for parameter in parameters]
     encoded: bytes = encode(types, [_value(p, arguments[p["name"]]) for p in parameters])
     return encoded
-
-
-def _type(parameter: Mapping[str, Any]) -> str:
-    """Return the canonical type of a parameter; structs as tuples."""
-    kind: str = parameter["type"]
-    if not kind.startswith("tuple"):
-        return kind
-    members = ",".join(_type(member) for member in parameter["components"])
-    return f"({members}){kind.removeprefix('tuple')}"
 
 
 def _value(parameter: Mapping[str, Any], value: Any) -> Any:
