@@ -121,5 +121,6 @@ def _is_free_alias(account: AccountID) -> bool:
 
 
 def _check_means(handling: Handling, account: Account, tinybars: int) -> None:
-    if account.balance + handling.transfers.get(account.number, 0) < tinybars:
+    owed = handling.fee if account is handling.payer else 0
+    if account.balance - owed < tinybars:
         raise ResponseError(codes.INSUFFICIENT_ACCOUNT_BALANCE)

@@ -33,6 +33,8 @@ class Handling:
     signatures: Agreement
     now_ns: int
     """The consensus time."""
+    fee: int = 0
+    """Tinybars that the payer owes already; gas and new accounts come on top."""
     receipt: TransactionReceipt = field(default_factory=TransactionReceipt)
     entity: int | None = None
     """What it is about, as mirrors show it."""

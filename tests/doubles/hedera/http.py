@@ -14,13 +14,17 @@ _log = logging.getLogger(__name__)
 BODY_BYTES_MAX = 4 * 1024 * 1024
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
 class HttpServer:
     """Serves one `Answer` on loopback."""
 
     def __init__(self, answer: Answer, port: int = 0) -> None:
         """Listen; port 0 takes a free one."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(answer))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", port), _handler(answer))
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 

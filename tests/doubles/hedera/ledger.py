@@ -227,12 +227,12 @@ class Ledger:
             payer.key = arrived.signatures.key_of_alias(payer.alias)
         return self.execute(arrived, payer, self.fee(arrived))
 
-    def execute(
-        self, arrived: Arrived, payer: Account, fee: int, parent_ns: int | None = None
-    ) -> Record:
+    def execute(self, arrived: Arrived, payer: Account, fee: int) -> Record:
         """Handle a transaction at the next consensus time, charge and record it."""
         now_ns = self._consensus()
-        handling = Handling(self, arrived.body, arrived.content, payer, arrived.signatures, now_ns)
+        handling = Handling(
+            self, arrived.body, arrived.content, payer, arrived.signatures, now_ns, fee
+        )
         try:
             HANDLERS[arrived.kind](handling)
             status = handling.receipt.status = handling.receipt.status or codes.SUCCESS
@@ -244,7 +244,7 @@ class Ledger:
             status = failure.code
         assert status != codes.OK, "a receipt has a status of its own"
         handling.receipt.exchangeRate.CopyFrom(self.rate.message(now_ns))
-        fee = self._charge(handling, arrived, fee)
+        fee = self._charge(handling, arrived)
         record = Record(
             transaction_id=arrived.body.transactionID,
             consensus_ns=now_ns,
@@ -257,7 +257,6 @@ class Ledger:
             entity=handling.entity,
             result=handling.result,
             run=handling.run,
-            parent_ns=parent_ns,
         )
         self._keep(record)
         for child in handling.children:
@@ -266,15 +265,17 @@ class Ledger:
             following()
         return record
 
-    def _charge(self, handling: Handling, arrived: Arrived, fee: int) -> int:
+    def _charge(self, handling: Handling, arrived: Arrived) -> int:
         """Move what is to be moved; return the fee with the gas in it."""
+        fee = handling.fee
         for child in handling.children:
             if child.kind == "cryptoCreateAccount":
                 fee += self.rate.tinybars(fees.AUTO_CREATION)
         fee += handling.gas_tinybars
         if fault := self.faults.strikes(FaultKind.WRONG_FEE, arrived.method, arrived.body):
             fee = int(fee * float(fault.value or 2))
-        fee = min(fee, handling.payer.balance)
+        given = min(0, handling.transfers.get(handling.payer.number, 0))
+        fee = min(fee, handling.payer.balance + given)
         handling.move(handling.payer.number, -fee)
         handling.move(FEE_ACCOUNT, fee)
         for number, tinybars in handling.transfers.items():
