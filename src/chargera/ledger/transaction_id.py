@@ -14,6 +14,9 @@ NS_PER_MS = 10**6
 VALID_DURATION_NS = 120 * NS_PER_S
 """How long after its valid start a transaction is taken; the network allows up to 180 s."""
 
+START_LEAD_NS = 5 * NS_PER_S
+"""So far a node's clock may be behind ours: it takes nothing that is valid only later."""
+
 _FORM = re.compile(r"([0-9.]+)@([1-9][0-9]{0,10})\.([0-9]{9})")
 
 
@@ -26,11 +29,11 @@ class HederaTransactionId:
 
     @classmethod
     def new(cls, payer_account_id: str, now: datetime, distinction: int) -> Self:
-        """Return an id that is valid from just before `now`.
+        """Return an id that is valid from some seconds before `now`.
 
         `distinction` tells apart ids that are made within one millisecond, by their last digits.
         """
-        start = to_ns(now) - NS_PER_MS + distinction % NS_PER_MS
+        start = to_ns(now) - START_LEAD_NS - NS_PER_MS + distinction % NS_PER_MS
         return cls(payer_account_id, start)
 
     @classmethod

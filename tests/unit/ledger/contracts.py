@@ -131,7 +131,7 @@ class TopicContract:
         clock.advance(121)
         with pytest.raises(Refused, match="TRANSACTION_EXPIRED"):
             await topic.submit(name, b"late")
-        clock.advance(-122)
+        clock.advance(-127)
         with pytest.raises(Refused, match="INVALID_TRANSACTION_START"):
             await topic.submit(name, b"early")
         clock.advance(120)

@@ -108,7 +108,7 @@ class MirrorChain:
     async def receipt(self, transaction_hash: bytes) -> Receipt | None:
         """Return what became of a transaction; None while the mirror does not know."""
         row = await self.mirror.contract_result(transaction_hash)
-        if row is None or row.get("result") in _NOT_EXECUTED:
+        if row is None or row.get("result") in _NOT_EXECUTED or row.get("gas_used") is None:
             return None
         with reading("contract result"):
             return _receipt(transaction_hash, row)
@@ -265,7 +265,7 @@ def _receipt(transaction_hash: bytes, row: Mapping[str, Any]) -> Receipt:
         sender=hash_bytes(row["from"]),
         to=None if makes or not row["to"] else hash_bytes(row["to"]),
         succeeded=succeeded,
-        gas_used=int(row["gas_used"] or 0),
+        gas_used=int(row["gas_used"]),
         created=hash_bytes(row["address"]) if makes and succeeded else None,
         output=_output(row, succeeded=succeeded),
         logs=tuple(_log(log) for log in row["logs"]),

@@ -35,6 +35,8 @@ BODY_BYTES_MAX = 8 * 1024 * 1024
 PAGE_ROWS = 100
 CALL_GAS = 15_000_000
 
+_NO_KEY_YET = "3200"
+"""An empty key list, which stands where an account has not signed yet."""
 _THROTTLED = 429
 _NOT_IMPLEMENTED = 501
 
@@ -198,7 +200,7 @@ class HederaMirror:
             return MirrorAccount(
                 account_id=row["account"],
                 evm_address=bytes.fromhex(row["evm_address"].removeprefix("0x")),
-                key_type=key.get("_type"),
+                key_type=key.get("_type") if key.get("key") != _NO_KEY_YET else None,
                 key=key.get("key"),
                 ethereum_nonce=int(row["ethereum_nonce"] or 0),
                 balance_tinybar=int(row["balance"]["balance"]),
@@ -368,7 +370,7 @@ def _document(url: str, path: str, status: int, body: bytes) -> Any:
         raise Unavailable(f"the mirror {url} answers {path} with no JSON (status {status})") from (
             None
         )
-    if status == httpx2.codes.OK:
+    if status in (httpx2.codes.OK, httpx2.codes.PARTIAL_CONTENT):  # partial: it never ran
         return document
     message = _message(document)
     if path == "/contracts/call" and status == httpx2.codes.BAD_REQUEST:

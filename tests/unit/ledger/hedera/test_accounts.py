@@ -109,3 +109,10 @@ async def test_typed_data__other_keys__told_that_they_cannot(account_id: str, wo
     with pytest.raises(Refused, match=words) as raised:
         await accounts().signer_of_typed_data(long_zero(account_id))
     assert "ECDSA" in raised.value.remedy
+
+
+async def test_typed_data__an_account_that_has_not_signed_yet__may() -> None:
+    """A mirror shows an empty key list for one that a transfer has made."""
+    hollow = account(1010, b"\xcc" * 20) | {"key": {"_type": "ProtobufEncoded", "key": "3200"}}
+    known = Accounts(mirror_answering(paths({f"/accounts/0x{'cc' * 20}": hollow})))
+    assert (await known.signer_of_typed_data(b"\xcc" * 20)).key_type is None
