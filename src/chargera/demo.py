@@ -41,6 +41,8 @@ CONTEST_PERIOD_S = 600
 BATCH_INTERVAL_S = 7_200
 SHARED, ELSEWHERE = Place("DEMO-10", 2), Place("DEMO-11", 1)
 """Where the drivers charge whose bills are followed to the payout."""
+TESTED = "DEMO-12"
+"""The station that makes the standard run, before its first driver comes."""
 SEED = "chargera"
 SHOWN_SESSIONS = 4
 """How many sessions a summary waits for."""
@@ -213,6 +215,7 @@ class _Demo:
         plans = self._plans(members)
         fleet = asyncio.create_task(run_fleet(members, plans, seed=SEED))
         story = asyncio.create_task(self._tell(client, began_s))
+        test = asyncio.create_task(self._test(client))
         try:
             done, _ = await asyncio.wait({fleet, story}, return_when=asyncio.FIRST_COMPLETED)
             if fleet in done:
@@ -222,9 +225,9 @@ class _Demo:
                 self._say("The network keeps running. Stop it with Ctrl-C.")
                 await fleet
         finally:
-            for task in (fleet, story):
+            for task in (fleet, story, test):
                 task.cancel()
-            await asyncio.gather(fleet, story, return_exceptions=True)
+            await asyncio.gather(fleet, story, test, return_exceptions=True)
 
     def _greet(self, seconds: float) -> None:
         server = self._server
@@ -354,6 +357,7 @@ class _Demo:
         self._say("3. A signed head over that entry stands on the (simulated) topic.")
         receipt = await self._receipt(client, bill, tell=True)
         self._say(f"4. The receipt verifies with nothing but the trust file: {receipt}")
+        await self._tell_test(client)
         if self._options.until_anchored:
             await self._finish(client, fresh, began_s)
             return
@@ -370,6 +374,22 @@ class _Demo:
         )
         if self._options.until_settled or self._options.summary is not None:
             await self._keep(client, rows, claims, began_s)
+
+    async def _test(self, client: httpx2.AsyncClient) -> None:
+        """Begin the standard run of a station once it is connected; it goes on by itself."""
+        while not self._server.control.is_connected(TESTED):
+            await asyncio.sleep(POLL_S)
+        await _post(client, f"stations/{TESTED}/tests", {})
+
+    async def _tell_test(self, client: httpx2.AsyncClient) -> None:
+        """Say what the standard run came to, if it has ended by now."""
+        answer = await client.get(f"stations/{TESTED}/tests")
+        answer.raise_for_status()
+        for run in (one for one in answer.json()[:1] if one["log_index"] is not None):
+            self._say(
+                f"   Meanwhile {TESTED} made the standard run of OCPP {run['ocpp_version']}:"
+                f" {run['state']}, {len(run['steps'])} steps, entry {run['log_index']} of the log."
+            )
 
     async def _finish(self, client: httpx2.AsyncClient, fresh: Any, began_s: float) -> None:
         async def enough() -> list[dict[str, Any]]:

@@ -1,15 +1,28 @@
 """What a simulated station says and hears, before it is put into the words of one OCPP version."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from ocpp.exceptions import OCPPError
+
 from chargera.domain.station import Connector, ConnectorStatus
 
 Payload = Any
 """A request or answer of the PyPI package `ocpp`, which carries no types."""
+
+LOG = logging.getLogger("ocpp.sim")
+"""Where charge points log: a call that they refuse, as they should, is no error of theirs."""
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], OCPPError))
+
+
+LOG.addFilter(_is_no_refusal)
 
 
 class PlugState(StrEnum):

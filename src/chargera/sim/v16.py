@@ -7,7 +7,16 @@ from typing import Any
 from ocpp.v16 import ChargePoint, call, call_result
 
 from chargera.domain.station import Connector
-from chargera.sim.dialect import Charge, Orders, Payload, PlugState, Sample, StopCause, timestamp
+from chargera.sim.dialect import (
+    LOG,
+    Charge,
+    Orders,
+    Payload,
+    PlugState,
+    Sample,
+    StopCause,
+    timestamp,
+)
 
 REASONS = {
     StopCause.LOCAL: "Local",
@@ -35,7 +44,7 @@ class Dialect16:
 
     def charge_point(self, station_id: str, connection: object, timeout_s: float) -> Any:
         """Return the `ocpp` charge point that answers the orders of one connection."""
-        charge_point = ChargePoint(station_id, connection, response_timeout=timeout_s)
+        charge_point = ChargePoint(station_id, connection, response_timeout=timeout_s, logger=LOG)
         charge_point.route_map = {
             action: {"_on_action": handler}
             for action, handler in (
