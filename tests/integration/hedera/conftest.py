@@ -1,5 +1,6 @@
 """A running emulator and the Python SDK's client for it; both are of one test."""
 
+import itertools
 from collections.abc import Iterator
 
 import httpx2
@@ -8,6 +9,8 @@ from hiero_sdk_python import AccountId, Client, PrivateKey, TransactionId
 from hiero_sdk_python.hapi.services.timestamp_pb2 import Timestamp
 
 from tests.doubles.hedera.emulator import Emulator, start, stop
+
+_distinctions = itertools.count(1)
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def mirror(emulator: Emulator) -> Iterator[MirrorReader]:
 
 def at_emulated_time(emulator: Emulator, transaction):
     """Give a transaction an id of the emulator's present; the SDK goes by the machine's clock."""
-    start = emulator.clock.now_ns() - 1_000
+    start = emulator.clock.now_ns() - next(_distinctions)  # also where the clock stands
     stamp = Timestamp(seconds=start // 10**9, nanos=start % 10**9)
     payer = AccountId.from_string(emulator.operator_id)
     return transaction.set_transaction_id(TransactionId(payer, stamp))

@@ -127,9 +127,9 @@ def test_a_contract_schedules_a_call_that_it_pays_itself(emulator, client, mirro
     assert code == SUCCESS
     document = mirror.get(f"/schedules/0.0.{number}")
     assert (document["payer_account_id"], document["wait_for_expiry"]) == (contract, True)
-    emulator.clock.advance(59)
+    emulator.clock.advance(30)
     assert mirror.get("/contracts/results/logs")["logs"][0]["address"] != f"0x{counter.hex()}"
-    emulator.clock.advance(2)
+    emulator.clock.advance(31)
     log = mirror.get("/contracts/results/logs")["logs"][0]
     assert log["address"] == f"0x{counter.hex()}"
     assert int(log["timestamp"].partition(".")[0]) >= due

@@ -18,6 +18,7 @@ from hiero_sdk_python.crypto.key_list import KeyList
 from hiero_sdk_python.exceptions import PrecheckError
 
 from chargera.proofs.anchor import chain, parse_mirror_page
+from tests.integration.hedera.conftest import at_emulated_time
 
 
 def create(client, **options) -> TopicId:
@@ -51,10 +52,11 @@ def test_messages_of_a_topic_chain_by_the_running_hash_that_the_product_recomput
 
 
 def test_consensus_times_have_nanoseconds_and_rise(emulator, client, mirror):
-    emulator.clock.run_at(0)  # the clock stands, consensus goes on
     topic_id = create(client)
+    emulator.clock.run_at(0)  # the clock stands, consensus goes on
     for _ in range(3):
-        submit(client, topic_id, "at once")
+        message = TopicMessageSubmitTransaction(topic_id=topic_id, message="at once")
+        at_emulated_time(emulator, message).execute(client)
     rows = mirror.get(f"/topics/{topic_id}/messages")["messages"]
     times = [row["consensus_timestamp"] for row in rows]
     assert times == sorted(set(times))
