@@ -1,13 +1,15 @@
 """`chargera ledger`: what the public ledger costs, whether it is ready, how it is doing."""
 
+import asyncio
 import json
 import os
 import re
 import sys
+from collections.abc import Awaitable, Callable
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -18,15 +20,20 @@ from chargera.domain.errors import Refused, Unavailable, Unreadable
 
 if TYPE_CHECKING:
     from chargera.cli.client import Server
+    from chargera.initialising import Installation
     from chargera.ledger.hedera.cost import Cost
     from chargera.ledger.hedera.initialise import Initialisation
     from chargera.ledger.hedera.profiles import Profile
     from chargera.settings import Settings
 
+T = TypeVar("T")
+
 CONSENSUS_S = 10
 """What consensus and a mirror take at most, usually: a few seconds."""
 
 app = noun("ledger", "The public ledger: its cost, its set-up, its state.")
+rotation = noun("rotate", "Keys of the ledger, replaced while no server runs.")
+app.add_typer(rotation)
 
 
 @app.command()
@@ -92,8 +99,6 @@ def init(
 
     It may be run again at any time: what is done is found, and it goes on where it stopped.
     """
-    import asyncio
-
     wanted = (_public_key(next_key, "next_key"), _public_key(cold_key, "cold_key"))
     document = asyncio.run(_init(data_dir, yes, confirm, *wanted))
     show(document, as_json, _init_text(document))
@@ -198,8 +203,6 @@ def status(data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> Non
 
     With a server or without one; what only the server knows is then null.
     """
-    import asyncio
-
     document = asyncio.run(_status(data_dir))
     show(document, as_json, plain(document))
     for warning in document["warnings"]:
@@ -227,6 +230,65 @@ async def _status(data_dir: Path) -> dict[str, Any]:
     document |= found.as_dict()
     document["warnings"] += found.warnings(configured.hedera.days_left_min)
     return document
+
+
+@rotation.command("operator-key")
+def rotate_operator_key(
+    key: Annotated[Path, typer.Option("--key", help="File of the new key: 0x and 64 hex digits.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Give the account that pays another key; old and new sign. Then configure the new one.
+
+    May be repeated: with the old key configured, or already with the new one.
+    """
+    from chargera.ledger.hedera.signer import FileSigner
+    from chargera.rotating import rotate_operator
+
+    signer = FileSigner(key)
+    result = asyncio.run(_on_folder(data_dir, lambda it: rotate_operator(it, signer)))
+    note("configure the new key before the next start: CHARGERA_HEDERA_OPERATOR_KEY_FILE")
+    show({"public_key": signer.public_key.hex(), "result": result}, as_json)
+
+
+@rotation.command("submit-key")
+def rotate_submit_key(
+    key: Annotated[Path, typer.Option("--key", help="File of the topic's next or cold key.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Submit with another of the topic's keys. A stolen one still submits: then `rotate topic`."""
+    from chargera.rotating import rotate_submit_key as rotate
+
+    public_key = asyncio.run(_on_folder(data_dir, lambda it: rotate(it, key)))
+    show({"public_key": public_key}, as_json)
+
+
+@rotation.command("topic")
+def rotate_topic(data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
+    """Go to a new topic with new keys; say so in the log, on the old topic and in the registry.
+
+    Runs again after whatever stopped it. Afterwards hand out the new trust file.
+    """
+
+    async def rotate(it: "Installation") -> dict[str, Any]:
+        from chargera.rotating import topic_rotation
+
+        begun = await topic_rotation(it)
+        await begun.carry_out(lambda name, result: note(f"{name}: {result}"))
+        change = await begun.records.successor()
+        assert change is not None, "it is carried out"
+        return {"topic_id": change.topic_id, "from_size": change.from_size}
+
+    show(asyncio.run(_on_folder(data_dir, rotate)), as_json)
+
+
+async def _on_folder(data_dir: Path, use: "Callable[[Installation], Awaitable[T]]") -> T:
+    from chargera import settings
+    from chargera.initialising import open_installation
+
+    async with open_installation(data_dir, settings.load(data_dir, os.environ)) as it:
+        return await use(it)
 
 
 def _served(data_dir: Path) -> "Server | None":

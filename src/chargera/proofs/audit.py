@@ -27,6 +27,7 @@ from chargera.proofs.kept_head import LogSource
 from chargera.proofs.running_hash import parse_consensus_timestamp
 from chargera.proofs.steps import StepStatus
 from chargera.proofs.tiles import ENTRIES, TILE_WIDTH, Tile, split_bundle, split_tile
+from chargera.proofs.topic_change import open_topic_change
 from chargera.proofs.tree import Frontier, leaf_hashes, root_of
 from chargera.proofs.trust import Trust
 
@@ -284,12 +285,29 @@ def _anchor(message: TopicMessage, trust: Trust, findings: _Findings) -> _Anchor
         head = open_checkpoint(message.message, trust.origin, trust.log_keys)
     except ChargEraError as error:
         topic = trust.topic_of(message.topic_id, 2**63 - 1)
-        if topic is not None and topic.payer == message.payer_account_id:
+        is_ours = topic is not None and topic.payer == message.payer_account_id
+        if is_ours and not _is_topic_change(message, trust, findings):
             findings.break_(Promise.ONE_VIEW, f"{name}: {error.message}")
         return None
     seconds, nanoseconds = parse_consensus_timestamp(message.consensus_timestamp)
     at = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=nanoseconds // 1000)
     return _Anchor(head, at, name)
+
+
+def _is_topic_change(message: TopicMessage, trust: Trust, findings: _Findings) -> bool:
+    """Say whether a message, signed by the log's key, tells where its heads go on.
+
+    Heads on a topic that the trust file does not know yet cannot be judged.
+    """
+    try:
+        change = open_topic_change(message.message, trust.log_keys)
+    except ChargEraError:
+        return False
+    if all(topic.topic_id != change.topic_id for topic in trust.topics or ()):
+        why = f"the log goes on at topic {change.topic_id}: fetch the trust file again"
+        for promise in _OF_TOPIC:
+            findings.cannot_tell(promise, why)
+    return True
 
 
 # The log -----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from datetime import datetime
 from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
+from chargera.app.ports import NewEntry
 from chargera.domain.errors import Conflict
 from chargera.store.unit_of_work import Database
 
@@ -42,14 +43,16 @@ class PostgresHederaTopics:
             )
             return [HederaTopicRow(*row) for row in await cursor.fetchall()]
 
-    async def add(self, row: HederaTopicRow, made_at: datetime) -> None:
-        """Store a topic that exists; the same again is no change.
+    async def add(
+        self, row: HederaTopicRow, made_at: datetime, entry: NewEntry | None = None
+    ) -> None:
+        """Store a topic that exists and, with it, the log's `entry`; the same again is no change.
 
         Raises Conflict if another topic begins at that size.
         """
         async with self._database.work() as work:
             try:
-                await work.connection.execute(
+                added = await work.connection.execute(
                     "insert into hedera_topic (from_size, topic_id, network, payer_account_id,"
                     " submit_keys, made_at) values (%s, %s, %s, %s, %s, %s)"
                     " on conflict (topic_id) do nothing",
@@ -66,4 +69,6 @@ class PostgresHederaTopics:
                 raise Conflict(
                     f"another topic begins at size {row.from_size}", field="from_size"
                 ) from None
+            if added.rowcount and entry is not None:
+                work.append(entry)
             await work.commit()
