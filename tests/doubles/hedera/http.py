@@ -10,8 +10,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 Answer = Callable[[str, str, list[tuple[str, str]], Any], tuple[int, dict[str, Any]]]
 """Method, path, query, body (JSON or None) to status and document."""
-_log = logging.getLogger(__name__)
+POLL_S = 0.01
+"""How long an end is waited for."""
 BODY_BYTES_MAX = 4 * 1024 * 1024
+
+_log = logging.getLogger(__name__)
 
 
 class _Server(ThreadingHTTPServer):
@@ -25,7 +28,7 @@ class HttpServer:
     def __init__(self, answer: Answer, port: int = 0) -> None:
         """Listen; port 0 takes a free one."""
         self._server = _Server(("127.0.0.1", port), _handler(answer))
-        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = Thread(target=self._server.serve_forever, args=(POLL_S,), daemon=True)
         self._thread.start()
 
     @property

@@ -125,13 +125,13 @@ def all_rows(mirror, path: str, member: str, **query) -> list:
         ("/blocks", "blocks", "number"),
     ],
 )
-@pytest.mark.parametrize("order", ["asc", "desc"])
-def test_pages_of_one_are_together_the_whole_list(network, mirror, path, member, name, order):
-    whole = [row[name] for row in mirror.get(path, order=order)[member]]
-    assert whole
-    assert [row[name] for row in all_rows(mirror, path, member, order=order, limit=1)] == whole
-    other = "desc" if order == "asc" else "asc"
-    assert [row[name] for row in mirror.get(path, order=other)[member]] == whole[::-1]
+def test_pages_of_one_are_together_the_whole_list(network, mirror, path, member, name):
+    lists = []
+    for order in ("asc", "desc"):
+        whole = [row[name] for row in mirror.get(path, order=order)[member]]
+        assert [row[name] for row in all_rows(mirror, path, member, order=order, limit=1)] == whole
+        lists.append(whole)
+    assert lists[0] == lists[1][::-1] != []
 
 
 def test_accounts_are_found_by_key_and_id(mirror, operator):
