@@ -413,7 +413,7 @@ class SampleWork:
         self.logins = SampleLogins(store)
         self.sessions = SampleSessions(store)
         self.log = SampleLogReads(store)
-        self.passports = SamplePassports()
+        self.passports = store.network.passports or SamplePassports()
         self.custody = SampleCustody()
         self.settlement = SampleSettlement(store.network)
 

@@ -467,8 +467,10 @@ class SampleContracts:
 class SamplePassports:
     """Registrations."""
 
-    async def rows(self) -> Sequence[PassportRow]:
-        return PASSPORTS
+    async def rows(
+        self, before: int | None = None, limit: int | None = None
+    ) -> Sequence[PassportRow]:
+        return [row for row in PASSPORTS if before is None or row.registration_no < before][:limit]
 
     async def by_id(self, passport_id: str) -> PassportRow | None:
         return next((row for row in PASSPORTS if row.passport_id == passport_id), None)

@@ -324,6 +324,8 @@ class SampleNetwork:
     """All of it, made once."""
 
     def __init__(self) -> None:
+        self.passports: Any = None
+        """A store of registrations in place of the sample's."""
         self.log = SampleLog()
         self.tariffs: dict[str, QuotedTariff] = {}
         self.documents = {"city-ac": CITY, "highway-dc": HIGHWAY}

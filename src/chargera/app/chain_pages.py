@@ -32,6 +32,8 @@ ORDINARY_CONTEST_S = 3 * 86_400
 """What these periods are where nobody shortened them for a demonstration."""
 
 PROPOSER_ROLE = keccak256(b"PROPOSER_ROLE")
+HOLDINGS_A_PAGE = 24
+"""Each is read from the chain by several calls."""
 CLAIM = "claim(uint256,address,address)"
 WITHDRAW = "withdrawFor(address,address)"
 
@@ -426,13 +428,23 @@ class Holder:
     """Everything that an address has in this network."""
 
     address: str
+    passports: int
+    """How many passports it has, or ever had, something of."""
+    page: int
+    pages: int
     holdings: tuple[Holding, ...]
+    """Of this page, in the order in which it got them."""
     in_hub: tuple[Due, ...]
     """What the hub has for him: a host's commission, an attester's or proposer's part."""
 
 
-async def holder_of(contracts: Contracts, assets: Mapping[str, Asset], address: str) -> Holder:
-    """Return what an address owns, holds and is owed. Raises Unreadable if it is no address."""
+async def holder_of(
+    contracts: Contracts, assets: Mapping[str, Asset], address: str, page: int = 1
+) -> Holder:
+    """Return what an address owns, holds and is owed; `page` from 1, the last for any above.
+
+    Raises Unreadable if it is no address.
+    """
     account = parse_address(address, field="address")
     text = address_text(account)
     seen: dict[int, None] = {}
@@ -442,13 +454,16 @@ async def holder_of(contracts: Contracts, assets: Mapping[str, Asset], address: 
         seen[event.members.id] = None
     for event in await contracts.events(SHARES, "TransferBatch", [None, None, account]):
         seen.update(dict.fromkeys(event.members.ids))
-    holdings = [await _holding(contracts, assets, text, token_id) for token_id in seen]
+    pages = max(1, -(-len(seen) // HOLDINGS_A_PAGE))
+    page = max(1, min(page, pages))
+    shown = list(seen)[(page - 1) * HOLDINGS_A_PAGE : page * HOLDINGS_A_PAGE]
+    holdings = [await _holding(contracts, assets, text, token_id) for token_id in shown]
     in_hub = []
     for asset in assets.values():
         amount = await contracts.read(HUB, "withdrawable", text, asset.address)
         if amount:
             in_hub.append(Due(asset, amount, calldata(WITHDRAW, text, asset.address)))
-    return Holder(text, tuple(holdings), tuple(in_hub))
+    return Holder(text, len(seen), page, pages, tuple(holdings), tuple(in_hub))
 
 
 async def _holding(

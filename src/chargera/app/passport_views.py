@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from chargera.app.custody_views import custody_rows, owners
 from chargera.app.passports import WAITS_FOR, PassportRow, Step, passport_domain_of
 from chargera.app.settlement_ports import Contracts, NetworkTerms
-from chargera.domain.errors import NotFound
+from chargera.domain.errors import ChargEraError, NotFound
 from chargera.domain.passport import Protocol as Spoken
 from chargera.domain.passport import ProtocolEvidence, protocol_standing
 from chargera.proofs.attestation import onboarding_identification
@@ -44,6 +44,8 @@ class PassportView:
     refusal: str | None
     host: str | None
     metadata: Mapping[str, Any]
+    fault: str | None
+    """Why what is stored of it cannot be read, and digest and protocols are empty; None: it can."""
     metadata_digest: str
     onboarding_id_token: str
     """The identification that a signing meter's first reading must carry."""
@@ -68,8 +70,10 @@ class PassportView:
 class PassportReads(Protocol):
     """Registrations as they are shown."""
 
-    async def rows(self) -> Sequence[PassportRow]:
-        """Return all registrations, newest first."""
+    async def rows(
+        self, before: int | None = None, limit: int | None = None
+    ) -> Sequence[PassportRow]:
+        """Return registrations with numbers below `before` (None: all), newest first."""
 
     async def by_id(self, passport_id: str) -> PassportRow | None:
         """Return the registration of a passport."""
@@ -107,12 +111,17 @@ def view_of(
     observed: Sequence[Spoken] = (),
     tested: Mapping[Spoken, int] = MappingProxyType({}),
 ) -> PassportView:
-    """Return how a registration is shown."""
-    metadata = parse_metadata(dict(row.metadata))
-    nonce = parse_hex(row.request["nonce"], 32, field="nonce")
-    standing: Mapping[Spoken, ProtocolEvidence] = protocol_standing(
-        metadata.protocols, observed, tested
-    )
+    """Return how a registration is shown; one that cannot be read is shown with its fault."""
+    fault, digest, id_token, consent = None, "", "", None
+    standing: Mapping[Spoken, ProtocolEvidence] = {}
+    try:
+        metadata = parse_metadata(dict(row.metadata))
+        nonce = parse_hex(row.request["nonce"], 32, field="nonce")
+        digest, id_token = hex_text(metadata_digest(metadata)), onboarding_identification(nonce)
+        standing = protocol_standing(metadata.protocols, observed, tested)
+        consent = _consent(row, terms)
+    except (ChargEraError, KeyError, TypeError) as error:
+        fault = f"its registration cannot be read: {error}"
     return PassportView(
         passport_id=row.passport_id,
         station_id=row.station_id,
@@ -122,9 +131,10 @@ def view_of(
         refusal=row.refusal,
         host=row.host,
         metadata=row.metadata,
-        metadata_digest=hex_text(metadata_digest(metadata)),
-        onboarding_id_token=onboarding_identification(nonce),
-        consent=_consent(row, terms),
+        fault=fault,
+        metadata_digest=digest,
+        onboarding_id_token=id_token,
+        consent=consent,
         onboarding_log_index=row.onboarding_log_index,
         topic_id=row.topic_id,
         sequence_number=row.sequence_number,

@@ -69,9 +69,15 @@ class PostgresPassports:
         )
         return [_row(row) for row in rows]
 
-    async def rows(self) -> Sequence[PassportRow]:
-        """Return all registrations, newest first."""
-        rows = await self._rows("select * from passport order by registration_no desc", [])
+    async def rows(
+        self, before: int | None = None, limit: int | None = None
+    ) -> Sequence[PassportRow]:
+        """Return registrations with numbers below `before` (None: all), newest first."""
+        rows = await self._rows(
+            "select * from passport where %(before)s::bigint is null"
+            " or registration_no < %(before)s order by registration_no desc limit %(limit)s",
+            {"before": before, "limit": limit},
+        )
         return [_row(row) for row in rows]
 
     async def lock(self, registration_no: int) -> PassportRow:
@@ -143,7 +149,7 @@ class PostgresPassports:
         )
         return [row["reason"] or "" for row in rows]
 
-    async def _rows(self, query: str, values: Sequence[Any]) -> list[DictRow]:
+    async def _rows(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[DictRow]:
         async with self._connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query.encode(), values)
             return await cursor.fetchall()

@@ -7,6 +7,7 @@ import pytest
 
 from chargera.app.chain_pages import (
     CLAIM,
+    HOLDINGS_A_PAGE,
     WITHDRAW,
     Asset,
     assets_of,
@@ -255,6 +256,26 @@ async def test_a_holder_of_units_is_owed_his_part(contracts: SampleContracts) ->
 async def test_units_that_came_in_a_batch_are_found(contracts: SampleContracts) -> None:
     found = await holder_of(contracts, await assets(contracts), STRANGER)
     assert [each.units for each in found.holdings] == [0]
+
+
+async def test_many_passports_come_in_pages(contracts: SampleContracts) -> None:
+    first = int(BORN[0].passport_id, 16)
+    contracts.answers["ChargerPassport", "ownerOf"] = lambda token_id: HOST
+    contracts.answers["ChargerShares", "claimable"] = lambda token_id, asset, holder: 0
+    for number in range(HOLDINGS_A_PAGE + 1):
+        topics = (bytes(32), bytes.fromhex(STRANGER[2:]).rjust(32, b"\0"))
+        contracts.said.append(Placed("Transfer", topics, Struct(tokenId=first + number), 5))
+    pages = [await holder_of(contracts, await assets(contracts), STRANGER, n) for n in (0, 1, 2, 9)]
+    assert [(each.page, each.pages, each.passports) for each in pages] == [
+        (1, 2, HOLDINGS_A_PAGE + 1),
+        (1, 2, HOLDINGS_A_PAGE + 1),
+        (2, 2, HOLDINGS_A_PAGE + 1),
+        (2, 2, HOLDINGS_A_PAGE + 1),
+    ]
+    ids = [holding.passport_id for each in pages[1:3] for holding in each.holdings]
+    assert ids == [f"{first + number:#066x}" for number in range(HOLDINGS_A_PAGE + 1)]
+    nothing = await holder_of(contracts, await assets(contracts), C4E)
+    assert (nothing.page, nothing.pages, nothing.passports) == (1, 1, 0)
 
 
 async def test_a_mistyped_address_is_refused(contracts: SampleContracts) -> None:

@@ -1,8 +1,9 @@
 """Passports, settlement, attesters, holders, search: what each page says, on and off the chain."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from typing import Any
 
 import httpx2
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from chargera.app.chain_pages import Payouts, payouts_of
 from chargera.app.settlement_views import LaneRow
 from chargera.domain.settlement import BPS
-from chargera.web.pages.passport import division
+from chargera.web.pages.passport import PASSPORTS_A_PAGE, division
 from chargera.web.pages.settlement import STRIP, agrees, lanes_of, shortened
 from tests.browser.sample_app import PASSWORD, Sample, make_sample
 from tests.browser.sample_chain import (
@@ -27,6 +28,7 @@ from tests.browser.sample_chain import (
     SETTLED,
     STRANGER,
     SampleContracts,
+    SamplePassports,
     sample_settlement,
     word,
 )
@@ -63,6 +65,51 @@ async def text_of(browser: httpx2.AsyncClient, path: str) -> str:
     assert answer.status_code == 200, path
     body = re.sub(r"<(script|style).*?</\1>", "", answer.text, flags=re.DOTALL)
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body)).replace("\u00a0", " ")
+
+
+# Lists that are long ---------------------------------------------------------------------------
+
+
+class FewPassports(SamplePassports):
+    """As many registrations as a page holds, and what a page asks for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int | None, int | None]] = []
+        self.shown = [replace(BORN[0], registration_no=90 - n) for n in range(PASSPORTS_A_PAGE)]
+
+    async def rows(self, before: int | None = None, limit: int | None = None) -> Any:
+        self.asked.append((before, limit))
+        return self.shown if before is None else []
+
+
+@pytest.fixture
+def passports(sample: Sample) -> Iterator[FewPassports]:
+    sample.network.passports = FewPassports()
+    yield sample.network.passports
+    sample.network.passports = None
+
+
+async def test_passports_come_in_pages(
+    passports: FewPassports, browser: httpx2.AsyncClient
+) -> None:
+    answer = await browser.get("/passports")
+    last = passports.shown[-1].registration_no
+    assert f'href="/passports?before={last}"' in answer.text
+    older = await browser.get(f"/passports?before={last}")
+    assert 'href="/passports?before=' not in older.text
+    assert (await browser.get("/passports?before=x")).status_code == 200
+    limit = PASSPORTS_A_PAGE
+    assert passports.asked == [(None, limit), (last, limit), (None, limit)]
+
+
+async def test_a_registration_that_cannot_be_read_is_shown_as_broken(
+    passports: FewPassports, browser: httpx2.AsyncClient
+) -> None:
+    passports.shown = [replace(BORN[0], metadata={}), BORN[1]]
+    text = await text_of(browser, "/passports")
+    assert "its registration cannot be read" in text
+    assert BORN[0].station_id in text
+    assert BORN[1].metadata["serial_number"] in text
 
 
 # Every page ------------------------------------------------------------------------------------

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from chargera.app import passport_views
 from chargera.app.chain_pages import Asset, Holder, holder_of
 from chargera.app.keeper import HUB, SHARES
-from chargera.web.pages.on_chain import ChainVisit, json_page, on_chain
+from chargera.web.pages.on_chain import ChainVisit, json_page, on_chain, whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +28,15 @@ async def show_holder(chain: ChainVisit) -> Response:
     """Answer `/holder/{address}`."""
     words = await chain.words()
     holder = await _holder(chain, words.assets)
-    stations = {
-        row.passport_id: row.station_id
-        for row in await passport_views.rows(chain.work, chain.terms)
-    }
+    rows = [await chain.work.passports.by_id(each.passport_id) for each in holder.holdings]
+    stations = {row.passport_id: row.station_id for row in rows if row is not None}
     rpc = f"{chain.base_url()}/rpc"
     values = {
         "words": words,
         "holder": holder,
         "stations": stations,
         "owed": owed_in_all(holder),
+        "next_page": f"?page={holder.page + 1}" if holder.page < holder.pages else None,
         "wallet": Wallet(
             f"{chain.contracts.chain_id:#x}",
             rpc,
@@ -69,7 +67,7 @@ def claim_command(passport_id: str, holder: str, rpc: str) -> str:
 
 
 def owed_in_all(holder: Holder) -> Mapping[str, int]:
-    """Return what is owed of all passports, by asset."""
+    """Return what is owed of the passports of this page, by asset."""
     owed: dict[str, int] = {}
     for holding in holder.holdings:
         for due in holding.due:
@@ -78,4 +76,6 @@ def owed_in_all(holder: Holder) -> Mapping[str, int]:
 
 
 async def _holder(chain: ChainVisit, assets: Mapping[str, Asset]) -> Holder:
-    return await holder_of(chain.contracts, assets, chain.request.path_params["address"])
+    request = chain.request
+    page = whole_number(request.query_params.get("page"))
+    return await holder_of(chain.contracts, assets, request.path_params["address"], page or 1)

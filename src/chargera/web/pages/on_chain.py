@@ -119,6 +119,12 @@ def short(text: str) -> str:
     return f"{text[: SHORT_DIGITS + 2]}…{text[-SHORT_DIGITS:]}"
 
 
+def whole_number(text: str | None) -> int | None:
+    """Return the number that a query says; None for anything else."""
+    is_number = text is not None and text.isascii() and text.isdigit() and len(text) < 16
+    return int(text) if is_number and text else None
+
+
 def json_page(value: Any) -> Response:
     """Return the JSON twin of a page that REST does not have."""
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}

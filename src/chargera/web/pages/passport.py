@@ -12,15 +12,17 @@ from chargera.app import passport_views
 from chargera.app.chain_pages import Earning, earnings_of
 from chargera.app.custody_views import CustodyView
 from chargera.app.settlement_views import SharesView, shares
+from chargera.domain.errors import Unreadable
 from chargera.domain.policy import PolicyVersion
 from chargera.domain.settlement import BPS, UNITS, split
 from chargera.proofs.chain_values import parse_hex
 from chargera.web.pages.facts import Fact, exact
-from chargera.web.pages.on_chain import ChainVisit, ChainWords, on_chain
+from chargera.web.pages.on_chain import ChainVisit, ChainWords, on_chain, whole_number
 from chargera.web.pages.picture import Picture, draw_passport
 from chargera.web.pages.rendering import View
 from chargera.web.pages.site import see_other
 
+PASSPORTS_A_PAGE = 24
 EXAMPLE = 1_000_000
 """What the division of a bill is shown for, minor units of an asset with six decimals: one."""
 
@@ -41,13 +43,19 @@ class Part:
 
 @on_chain
 async def show_passports(chain: ChainVisit) -> Response:
-    """Answer `/passports`."""
-    found = await passport_views.rows(chain.work, chain.terms)
+    """Answer `/passports`; `?before=n` shows the registrations before number n."""
+    before = whole_number(chain.request.query_params.get("before"))
+    rows = await chain.work.passports.rows(before, PASSPORTS_A_PAGE)
+    found = [passport_views.view_of(row, chain.terms) for row in rows]
     pictures = {
-        row.passport_id: picture_of(row.registration, row.registration_hash, row.metadata)
-        for row in found
+        view.passport_id: picture_of(view.registration, view.registration_hash, view.metadata)
+        for view in found
+        if view.fault is None
     }
-    values = {"passports": found, "pictures": pictures}
+    older = None
+    if len(rows) == PASSPORTS_A_PAGE:
+        older = f"/passports?before={rows[-1].registration_no}"
+    values = {"passports": found, "pictures": pictures, "next_page": older}
     return chain.site.page(chain.visit, "passports.html", "passports", values)
 
 
@@ -58,6 +66,8 @@ async def show_one_passport(chain: ChainVisit) -> Response:
     row = await passport_views.show(chain.work, chain.terms, chain.contracts, name)
     if name != row["passport_id"]:
         return see_other(f"/passport/{row['passport_id']}")
+    if row["fault"] is not None:
+        raise Unreadable(row["fault"], field="metadata", remedy="restore the database")
     words = await chain.words()
     held, earnings = None, []
     if row["chain"] is not None:
