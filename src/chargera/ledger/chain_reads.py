@@ -96,15 +96,17 @@ async def read_passport_now(contracts: Contracts, passport: bytes) -> PassportNo
 
 
 async def read_passport(contracts: Contracts, passport: bytes) -> PassportOnChain:
-    """Return a passport's facts, and who operated it since when."""
+    """Return a passport's facts, who operated it since when, and which meters came."""
     facts = await _facts(contracts, passport)
-    times = {facts.registered_at}
-    times |= {record.recordedAt for record in await contracts.read(PASSPORT, "custodyOf", passport)}
+    custody = await contracts.read(PASSPORT, "custodyOf", passport)
+    times = {facts.registered_at} | {record.recordedAt for record in custody}
     operators = []
     for time in sorted(time for time in times if time):
         word = await contracts.read(PASSPORT, "operatorAt", passport, time)
         operators.append((time, _operator(word)))
-    return PassportOnChain(facts, tuple(operators))
+    exchanges = [record for record in custody if record.kind == CustodyKind.METER.number]
+    meters = tuple((record.recordedAt, record.value) for record in exchanges)
+    return PassportOnChain(facts, tuple(operators), meters)
 
 
 async def read_chain_passport(contracts: Contracts, source: str, passport: bytes) -> ChainPassport:

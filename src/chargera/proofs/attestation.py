@@ -39,7 +39,7 @@ from chargera.proofs.checkpoint import Checkpoint
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.evidence import LoggedRecord, Opened, anchored_head, session_receipt, try_open
 from chargera.proofs.keccak import keccak256
-from chargera.proofs.passport import token_id
+from chargera.proofs.passport import key_hash, token_id
 from chargera.proofs.receipt import check_session
 from chargera.proofs.secp256k1 import recover
 from chargera.proofs.settlement import (
@@ -115,14 +115,31 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class PassportOnChain:
-    """A passport's facts now, and who operated it from when (Unix seconds, in order)."""
+    """A passport's facts now, and who operated it from when (Unix seconds, in order).
+
+    `meters`: the hash of each meter's key that came after the one that it was registered with.
+    """
 
     facts: PassportFacts
     operators: tuple[tuple[int, str], ...]
+    meters: tuple[tuple[int, bytes], ...] = ()
 
     def operator_at(self, time: int) -> str | None:
         """Return the operator in force at a time, None before the registration."""
         return next((who for since, who in reversed(self.operators) if since <= time), None)
+
+    def has_meter(self, meter: bytes, start: int) -> bool:
+        """Say whether a session that began then can have been metered by the one with that hash.
+
+        By the one that was recorded last, or by one whose record came later: it is there already
+        while its record is under way. Of the time before the first exchange the chain has
+        forgotten the key.
+        """
+        if not self.meters:
+            return meter == self.facts.meter_key_hash
+        before = [key for since, key in self.meters if since <= start]
+        after = [key for since, key in self.meters if since > start]
+        return not before or meter in (before[-1], *after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -525,6 +542,8 @@ class _Case:
             raise self._no(Reason.PASSPORT, "not registered, or retired, when the session ended")
         if on_chain.operator_at(leaf.end) != self._batch.operator_id:
             raise self._no(Reason.PASSPORT, "another operator's when the session ended")
+        if not on_chain.has_meter(key_hash(record["meter_key"]), leaf.start):
+            raise self._no(Reason.PASSPORT, "metered by a meter that the passport does not have")
         # Strictly: what happens on chain in this second may still change who operated it then.
         if not leaf.start < leaf.end < self._chain.now:
             raise self._no(Reason.IMPOSSIBLE, "ends at or before its start, or not before now")

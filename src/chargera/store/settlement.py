@@ -30,13 +30,18 @@ class PostgresSettlement:
         self._connection = connection
 
     async def waiting(self, below: int) -> Sequence[WaitingCdr]:
-        """Return CDRs in no batch with log indexes below this, locked, by lane and number."""
+        """Return CDRs in no batch with log indexes below this, locked, by lane and number.
+
+        Those of a charger whose new meter is not on chain yet wait: nobody would sign for them.
+        """
         rows = await self._rows(
             "select l.cdr_no, l.session_id, l.log_index, l.passport_id, l.asset,"
             " e.received_at as numbered_at, e.record, e.entry, l.doubted, b.formed_at as tried_at"
             " from lane_cdr l join log_entry e using (log_index)"
             " left join batch b on b.digest = l.batch"
             " where l.state = 'waiting' and l.log_index < %s and e.record is not null"
+            " and not exists (select from custody c where c.passport_id = l.passport_id"
+            "  and c.kind = 'meter' and c.step not in ('recorded', 'refused'))"
             " order by l.asset, l.cdr_no for update of l",
             [below],
         )

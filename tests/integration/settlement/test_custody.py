@@ -332,3 +332,23 @@ async def test_command_line__a_host_with_his_key_agrees_retires_and_anybody_veri
         assert steps["custody"]["status"] == "ok", steps
         assert "3 custody records" in steps["custody"]["detail"]
     assert steps["passport_on_chain"]["status"] == "ok"
+
+
+async def test_meter_exchange_that_the_host_does_not_agree_to__earns_nothing(net: Net) -> None:
+    """An operator cannot put a meter of his own in place of the one that the passport has."""
+    await signing_station(net, meter_of(1))
+    host, new = ChainKey(secrets.token_bytes(32)), meter_of(2)
+    await ask(net, "owner", host=host.address_text)
+    record = await ask(net, "meter", meter_key=new.public_key_pem)
+    await signed_session(net, new, record["id_token"])
+    await net.advance(15)
+    assert (await newest(net))["step"] == "host"
+    session_id = await signed_session(net, new)
+    await net.settle()
+    assert (await net.session(session_id))["settlement"]["state"] == "waiting"
+    await net.call("DELETE", "/passports/CP-1/custody")
+    await net.settle()
+    assert (await net.session(session_id))["settlement"]["state"] != "settled"
+    refused = [line for line in net.decisions if line["decision"] == "refused"]
+    assert refused
+    assert all("a meter that the passport does not have" in line["reason"] for line in refused)

@@ -320,6 +320,21 @@ def test_judge__wrong_lane__refused() -> None:
     refused(decide(network, leaf), Reason.LANE, leaf, "another lane")
 
 
+def test_meters__a_session_is_metered_by_one_that_was_there_or_recorded_later() -> None:
+    first, second, old = (bytes([n]) * 32 for n in (1, 2, 3))
+    one = PassportOnChain(facts(meter_key_hash=second), (), ((100, first), (200, second)))
+    expected = {
+        (old, 99): True,  # the chain has forgotten which one it was
+        (old, 100): False,
+        (first, 100): True,
+        (second, 100): True,
+        (first, 199): True,
+        (first, 200): False,
+        (second, 200): True,
+    }
+    assert {each: one.has_meter(*each) for each in expected} == expected
+
+
 # Passports ----------------------------------------------------------------------------------------
 
 
@@ -338,6 +353,7 @@ def on_chain(
         (on_chain(facts(retired_at=START_S + 3_599)), "retired"),
         (on_chain(operator="DE*ABC"), "another operator"),
         (on_chain(since=START_S + 3_601), "another operator"),
+        (on_chain(facts(meter_key_hash=b"\1" * 32)), "a meter that the passport does not have"),
     ],
 )
 def test_judge__passport_does_not_earn_at_the_end__refused(
