@@ -5,10 +5,7 @@ what that has written. Part of `make test-tools`: needs Node.js and the packages
 tests/tools/hedera_js.
 """
 
-import json
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -28,9 +25,7 @@ from chargera.ledger.evm import artifacts
 from chargera.proofs.anchor import chain, parse_mirror_page
 from tests.doubles.hedera.emulator import Emulator, start, stop
 from tests.evm_contracts import COUNTER, Account
-
-FOLDER = Path(__file__).parent / "hedera_js"
-JUDGE_S = 120
+from tests.tools import hedera_judge
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +33,6 @@ def emulator() -> Iterator[Emulator]:
     started = start(seed="judged")
     yield started
     stop(started)
-
-
-def node(program: str, *values: Any) -> list[dict[str, Any]]:
-    """Run a program of the judge; return the lines of JSON that it prints."""
-    ended = subprocess.run(
-        ["node", FOLDER / program, *(json.dumps(value) for value in values)],
-        capture_output=True,
-        text=True,
-        timeout=JUDGE_S,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
 def mirror(emulator: Emulator, path: str) -> Any:
@@ -64,7 +46,7 @@ def seen(emulator: Emulator) -> dict[str, dict[str, Any]]:
     """What the judge saw, by scenario; it has already found everything as its SDK expects it."""
     token = artifacts.load("TestEuro")
     contract = {"abi": list(token.abi), "bytecode": f"0x{token.bytecode.hex()}"}
-    return {line["scenario"]: line for line in node("judge.mjs", emulator.description(), contract)}
+    return {line["scenario"]: line for line in hedera_judge.run(emulator, contract)}
 
 
 def test_it_runs_all_scenarios(seen: dict[str, dict[str, Any]]) -> None:
@@ -120,8 +102,9 @@ def test_it_reads_what_the_python_sdk_has_written(emulator: Emulator) -> None:
     client.close()
     address = mirror(emulator, f"/contracts/{receipt.contract_id}")["evm_address"]
 
-    wanted = {"topics": {str(topic_id): 2}, "calls": [[address, "0x00"]]}
-    (read,) = node("read.mjs", emulator.description(), wanted)
+    emulator.clock.advance(86_400)  # the judge goes by the emulator's time, whatever it is
+    emulator.clock.run_at(30)
+    read = hedera_judge.read(emulator, {str(topic_id): 2}, [(address, "0x00")])
 
     page = mirror(emulator, f"/topics/{topic_id}/messages")
     anchored = chain(parse_mirror_page(page)[0])

@@ -6,7 +6,8 @@ It is as near to the network as one process comes, and this it is not:
 - fees are one total by a dated table, paid to 0.0.98 and not split among nodes; no rent, no
   staking, no tokens (HTS), no allowances, no custom fees, no hooks, no record or block streams;
 - the EVM is ours (pyrevm or py-evm, Cancun), not Besu: gas may differ in detail, and operation
-  throttles are not modelled; contracts hold no HBAR, so a call that sends value to one is refused;
+  throttles are not modelled; inside it there is no HBAR, so sending value to a contract is refused;
+- a ContractCreate of HAPI counts in the sender's nonce and gives the contract an address of CREATE;
 - long-zero addresses of contracts and accounts that have another one are known at the entrances
   (transactions, queries, mirror), not inside a run;
 - of the system contracts there is only 0x16b (`scheduleCall`, `hasScheduleCapacity`), a mock in

@@ -22,6 +22,13 @@ export function connect(emulator) {
     return { client, key };
 }
 
+/** Let the SDK's clock, that of this process, show the emulator's time as it is now. */
+export async function keepTime(emulator) {
+    const { now } = await (await fetch(emulator.control)).json();
+    const [shown, began] = [Date.parse(now), performance.now()];
+    Date.now = () => shown + Math.floor(performance.now() - began);
+}
+
 /** Tell the emulator's control address something. */
 export async function control(emulator, path, body, method = "POST") {
     const answer = await fetch(`${emulator.control}${path}`, {

@@ -11,7 +11,7 @@ import {
     TopicMessageQuery,
 } from "@hiero-ledger/sdk";
 
-import { connect, messages } from "./network.mjs";
+import { connect, keepTime, messages } from "./network.mjs";
 
 const [emulator, wanted] = process.argv.slice(2).map((text) => JSON.parse(text));
 const { client } = connect(emulator);
@@ -19,6 +19,7 @@ const hex = (bytes) => Buffer.from(bytes).toString("hex");
 
 const topics = {};
 for (const [topicId, count] of Object.entries(wanted.topics ?? {})) {
+    await keepTime(emulator); // which may run faster: so before each query that is paid
     const info = await new TopicInfoQuery().setTopicId(topicId).execute(client);
     const heard = count ? await messages(client, new TopicMessageQuery(), topicId, count) : [];
     topics[topicId] = {
@@ -36,6 +37,7 @@ const calls = [];
 for (const [address, calldata] of wanted.calls ?? []) {
     const contractId = ContractId.fromEvmAddress(0, 0, address);
     const data = Buffer.from(calldata.slice(2), "hex");
+    await keepTime(emulator);
     const byNode = await new ContractCallQuery()
         .setContractId(contractId)
         .setGas(1_000_000)
