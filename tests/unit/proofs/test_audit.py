@@ -24,6 +24,7 @@ from chargera.proofs.kept_head import LogSource
 from chargera.proofs.running_hash import ZERO_HASH, running_hash
 from chargera.proofs.steps import StepStatus
 from chargera.proofs.tiles import Tile, grow
+from chargera.proofs.topic_change import TopicChange, sign_topic_change
 from chargera.proofs.tree import leaf_hash, leaf_hashes, root_of
 from chargera.proofs.trust import Trust, TrustedTopic
 from tests.unit.proofs.log_of_test import LOG_KEY, LOG_PRIVATE, ORIGIN, OTHER_KEY, OTHER_PRIVATE
@@ -311,6 +312,23 @@ def test_audit__message_of_a_stranger_on_the_topic__nobodys_fault() -> None:
     rows = topic([*notes, (other, BEGAN + 601 * STEP)])
     found = broken(judged(mirrors=[Mirror("m1", rows)]))
     assert list(found) == ["P4"]
+
+
+def test_audit__topic_says_where_it_goes_on__no_fault_but_the_next_must_be_trusted() -> None:
+    entries = the_log()
+    heads = [(note(entries[:cut]), BEGAN + cut * STEP) for cut in CUTS]
+    change = TopicChange("0.0.2002", PAYER, COUNT + 1)
+    told = sign_topic_change(change, LOG_KEY, LOG_PRIVATE.sign)
+    rows = topic([*heads, (told, BEGAN + 601 * STEP)])
+    verdicts = judged(mirrors=[Mirror("m1", rows)])
+    assert unknown(verdicts) == ["P1", "P2", "P3", "P4"]
+    assert "topic 0.0.2002" in verdicts[Promise.ONE_VIEW].detail
+    both = (*(TRUST.topics or ()), TrustedTopic("0.0.2002", PAYER, COUNT + 1))
+    assert not unknown(judged(mirrors=[Mirror("m1", rows)], trust=replace(TRUST, topics=both)))
+    assert not broken(judged(mirrors=[Mirror("m1", rows)], trust=replace(TRUST, topics=both)))
+    strangers = sign_topic_change(change, OTHER_KEY, OTHER_PRIVATE.sign)
+    forged = topic([*heads, (strangers, BEGAN + 601 * STEP)])
+    assert list(broken(judged(mirrors=[Mirror("m1", forged)]))) == ["P4"]
 
 
 def test_audit__hole_in_a_stations_numbers__named() -> None:
