@@ -5,11 +5,13 @@ Each table has exactly the facts of the code: `facts` refuses to write a page ot
 
 from typing import Any
 
+from chargera import rotating
 from chargera.app import billing
 from chargera.domain.transaction import Anomaly
 from chargera.ocpp import entrance
 from chargera.proofs import records
 from chargera.proofs.entry import EntryKind
+from chargera.proofs.topic_change import TopicChange
 from chargera.store import network
 
 PREVENTS = {
@@ -206,7 +208,10 @@ KINDS: dict[EntryKind, tuple[str, tuple[Any, ...]]] = {
         "A login or an API key was made, changed or closed (no record holds a secret).",
         (records.access_record,),
     ),
-    EntryKind.KEY_CHANGED: (NOT_WRITTEN, ()),
+    EntryKind.KEY_CHANGED: (
+        "A key of the ledger was replaced, or heads go on at another topic.",
+        (rotating.rotate_operator, rotating.rotate_submit_key, TopicChange.record),
+    ),
     EntryKind.POLICY_CHANGED: (NOT_WRITTEN, ()),
     EntryKind.ONBOARDING: (
         "A station asked for its passport.",
