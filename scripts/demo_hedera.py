@@ -13,6 +13,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,27 +71,58 @@ def environment(emulator: Emulator) -> dict[str, str]:
     }
 
 
-def initialise(data_dir: Path, emulator: Emulator) -> None:
-    """Run `chargera ledger init` as an operator would."""
+def command(emulator: Emulator, *arguments: str) -> None:
+    """Run `chargera` with these arguments on the emulator. Raises CalledProcessError."""
     code = "from chargera.cli import main; main()"
+    print(f"\n$ chargera {' '.join(arguments)}", flush=True)
     subprocess.run(
-        [sys.executable, "-c", code, "ledger", "init", "--yes", "--data-dir", str(data_dir)],
+        [sys.executable, "-c", code, *arguments],
         env={**os.environ, **environment(emulator)},
         check=True,
     )
 
 
-async def play(options: DemoOptions) -> None:
-    """Start the emulator, initialise the network, and run the demonstration on it."""
+def check_as_a_stranger(emulator: Emulator, log_url: str, kept: Path) -> None:
+    """Verify every receipt and audit the network, by log, mirror and trust file alone."""
+    sources = [
+        *("--trust", str(kept / "deployment.json")),
+        *("--anchors", f"mirror:{emulator.mirror_url}"),
+        *("--rpc", f"mirror:{emulator.mirror_url}"),
+    ]
+    for receipt in sorted(kept.glob("*.receipt.json")):
+        command(emulator, "verify", str(receipt), *sources)
+    command(emulator, "audit", "--log", log_url, *sources)
+
+
+Visit = Callable[[Emulator, Server, Path], Awaitable[None]]
+"""Called at the end, while all still runs, with the folder of receipts and trust file."""
+
+
+async def no_visit(emulator: Emulator, server: Server, kept: Path) -> None:
+    """Nobody else looks."""
+
+
+async def play(options: DemoOptions, visit: Visit = no_visit) -> None:
+    """Start the emulator, initialise the network, run the demonstration, check what came of it."""
     time = ServersTime()
     async with running_emulator(clock=time) as emulator:
         print(f"An emulator of Hedera runs: node {emulator.grpc_address}, {emulator.mirror_url}")
-        await asyncio.to_thread(initialise, options.data_dir, emulator)
+        data_dir = str(options.data_dir)
+        await asyncio.to_thread(
+            command, emulator, "ledger", "init", "--yes", "--data-dir", data_dir
+        )
+
+        async def end(server: Server, kept: Path) -> None:
+            await visit(emulator, server, kept)
+            log_url = f"{server.http_url}/log"
+            await asyncio.to_thread(check_as_a_stranger, emulator, log_url, kept)
+
         ledger = DemoLedger(
             label="an emulator of Hedera",
             settings={"ledger": {"network": "custom"}, "hedera": hedera_settings(emulator)},
             clock_rate=CLOCK_RATE,
             on_server=time.follow,
+            on_end=end,
         )
         await run_demo(options, lambda text: print(text, flush=True), ledger)
 

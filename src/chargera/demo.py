@@ -8,7 +8,7 @@ one, unless another `DemoLedger` is given.
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -150,6 +150,8 @@ class DemoLedger:
     clock_rate: int = CLOCK_RATE
     on_server: Callable[[Server], None] = lambda server: None
     """Told of the server before it starts."""
+    on_end: Callable[[Server, Path], Awaitable[None]] | None = None
+    """Called with the folder of what was kept, before a demonstration that ends does."""
 
 
 def policy_settings() -> dict[str, dict[str, Any]]:
@@ -205,6 +207,7 @@ class _Demo:
         self._patience_s = PATIENCE_S * CLOCK_RATE / ledger.clock_rate
         self._options = options
         self._say = say
+        self._kept = options.data_dir.resolve() / "demo"
         self._nonces: dict[str, str] = {}
         """What the first driver at a station with a signing meter identifies himself by."""
 
@@ -221,6 +224,8 @@ class _Demo:
             if fleet in done:
                 fleet.result()
             await story
+            if self._ledger.on_end is not None:
+                await self._ledger.on_end(self._server, self._kept)
             if not (self._options.until_anchored or self._options.until_settled):
                 self._say("The network keeps running. Stop it with Ctrl-C.")
                 await fleet
@@ -372,8 +377,7 @@ class _Demo:
             ID_TOKENS[0],
             pace=CLOCK_RATE / self._ledger.clock_rate,
         )
-        if self._options.until_settled or self._options.summary is not None:
-            await self._keep(client, rows, claims, began_s)
+        await self._keep(client, rows, claims, began_s)
 
     async def _test(self, client: httpx2.AsyncClient) -> None:
         """Begin the standard run of a station once it is connected; it goes on by itself."""
@@ -422,7 +426,7 @@ class _Demo:
     async def _summarise(
         self, shown: list[dict[str, Any]], claims: list[dict[str, Any]], began_s: float
     ) -> None:
-        folder = self._options.data_dir.resolve() / "demo"
+        folder = self._kept
         checkpoint, deployment = folder / "log" / "checkpoint", folder / "deployment.json"
         # The whole log beside its head: with it any two heads can be compared offline.
         await asyncio.to_thread(self._server.log_reader.export, checkpoint.parent)
@@ -455,9 +459,8 @@ class _Demo:
                 self._say(f"     {step.status:>7}  {step.step}: {step.detail}")
         if not verdict.valid:
             raise Unavailable(f"the receipt of {row['session_id']} does not verify")
-        folder = self._options.data_dir.resolve() / "demo"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{row['session_id']}.receipt.json"
+        self._kept.mkdir(exist_ok=True)
+        path = self._kept / f"{row['session_id']}.receipt.json"
         path.write_bytes(answer.content)
         return path
 
