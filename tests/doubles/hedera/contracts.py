@@ -10,20 +10,14 @@ from hiero_sdk_python.hapi.services.contract_types_pb2 import (
     ContractLoginfo,
 )
 
+from chargera.app.chain_ports import GAS_LIMIT, Block
+from chargera.ledger.evm.engine import Message, Outcome, intrinsic_gas
 from tests.doubles.hedera import system_contract
 from tests.doubles.hedera.accounts import create_hollow
 from tests.doubles.hedera.clock import NS_PER_S
 from tests.doubles.hedera.entities import Account, account_id, contract_id
 from tests.doubles.hedera.ethereum import EthereumData
-from tests.doubles.hedera.evm import (
-    GAS_LIMIT,
-    Block,
-    Evm,
-    Message,
-    Outcome,
-    bloom,
-    intrinsic_gas,
-)
+from tests.doubles.hedera.evm import bloom
 from tests.doubles.hedera.handling import FEE_ACCOUNT, Handling
 from tests.doubles.hedera.precheck import ResponseError
 
@@ -34,7 +28,8 @@ CREATION_BYTES_MAX = 24_576
 CALL_BYTES_MAX = 131_072
 BLOCK_S = 2
 WEIBARS_PER_TINYBAR = 10**10
-_OUT_OF_GAS = ("outofgas", "out of gas", "outofgaserror")
+_OUT_OF_GAS = ("outofgas", "out of gas")
+"""How the engines say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,7 @@ def check_ethereum(ledger: "Ledger", content: Any) -> None:
     limit = CREATION_BYTES_MAX if ethereum.to is None else CALL_BYTES_MAX
     if len(ethereum.data) > limit:
         raise ResponseError(codes.TRANSACTION_OVERSIZE)
-    _check_gas(ethereum.to, ethereum.data, ethereum.gas_limit)
+    check_gas(ethereum.to, ethereum.data, ethereum.gas_limit)
     if content.max_gas_allowance < 0:
         raise ResponseError(codes.NEGATIVE_ALLOWANCE_AMOUNT)
 
@@ -220,7 +215,8 @@ def _ethereum_data(ledger: "Ledger", content: Any) -> EthereumData:
         raise ResponseError(codes.INVALID_ETHEREUM_TRANSACTION) from None
 
 
-def _check_gas(to: bytes | None, data: bytes, gas_limit: int) -> None:
+def check_gas(to: bytes | None, data: bytes, gas_limit: int) -> None:
+    """Raise ResponseError for more gas than there is, or less than the message begins with."""
     if gas_limit > GAS_LIMIT:
         raise ResponseError(codes.MAX_GAS_LIMIT_EXCEEDED)
     if gas_limit < intrinsic_gas(to, data):
@@ -241,7 +237,7 @@ def _check_means(handling: Handling, sender: Account, data: EthereumData) -> Non
 
 
 def _call_as_payer(handling: Handling, to: bytes | None, data: bytes, gas_limit: int) -> None:
-    _check_gas(to, data, gas_limit)
+    check_gas(to, data, gas_limit)
     price = handling.ledger.rate.gas_price
     if price * gas_limit > handling.payer.balance:
         raise ResponseError(codes.INSUFFICIENT_PAYER_BALANCE)
@@ -267,10 +263,9 @@ def _run(
     system_contract.take_schedules(handling, outcome)  # their numbers are those that it returned
     created = _take_contracts(handling, outcome, data)
     evm.keep(outcome, sender.address, counts=ethereum_data is not None or to is None)
-    called = None if to is None else ledger.account_at(to)
-    contract = created[0] if to is None and created else None
-    if called is not None:
-        contract = called.number
+    target = outcome.created if to is None else to
+    found = None if target is None else ledger.account_at(target)
+    contract = None if found is None else found.number
     handling.run = Run(
         sender.address, to, data, gas_limit, outcome, block, contract, created, ethereum_data, nonce
     )
@@ -292,25 +287,8 @@ def _take_contracts(handling: Handling, outcome: Outcome, init_code: bytes) -> t
             handling.now_ns,
             alias=address,
             is_contract=True,
-            created_by=handling.now_ns,
             init_code=init_code if address == outcome.created else b"",
         )
         ledger.add_account(account)
         numbers.append(account.number)
     return tuple(numbers)
-
-
-__all__ = [
-    "BLOCK_S",
-    "Evm",
-    "Run",
-    "block_at",
-    "block_number",
-    "call",
-    "check_ethereum",
-    "contract_address",
-    "create",
-    "ethereum",
-    "result_of",
-    "status_of",
-]

@@ -32,8 +32,6 @@ class Account:
     """The EVM address of an ECDSA key or of a contract; None: only the long-zero one."""
     memo: str = ""
     is_contract: bool = False
-    created_by: int | None = None
-    """The contract's creation: consensus time of its transaction."""
     init_code: bytes = b""
 
     @property

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from chargera.app.chain_ports import GAS_LIMIT, Block
+from chargera.app.chain_ports import Block
 from chargera.ledger.evm.chain import engine_maker
 from chargera.ledger.evm.engine import (
     NOTHING,
@@ -110,6 +110,3 @@ def bloom(parts: list[bytes]) -> bytes:
         for place in (0, 2, 4):
             bits |= 1 << (int.from_bytes(digest[place : place + 2]) % 2048)
     return bits.to_bytes(BLOOM_BYTES)
-
-
-__all__ = ["GAS_LIMIT", "Block", "Evm", "Message", "Outcome", "bloom", "intrinsic_gas"]

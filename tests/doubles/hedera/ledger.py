@@ -20,6 +20,7 @@ from tests.doubles.hedera.entities import (
     Topic,
     number_of_long_zero,
 )
+from tests.doubles.hedera.evm import Evm
 from tests.doubles.hedera.faults import FaultKind, Faults
 from tests.doubles.hedera.handling import FEE_ACCOUNT, Handling, Record
 from tests.doubles.hedera.keys import Agreement
@@ -76,7 +77,7 @@ class Ledger:
         """Those of the EVM by the hash that mirrors show, in order."""
         self.blocks: dict[int, list[Record]] = {}
         """By number; empty ones are left out."""
-        self.evm = contracts.Evm(chain_id, engine)
+        self.evm = Evm(chain_id, engine)
         self.operator_secret = hashlib.sha256(f"hedera emulator {seed}".encode()).digest()
         self._by_id: dict[bytes, list[Record]] = {}
         self._arrived: dict[bytes, int] = {}

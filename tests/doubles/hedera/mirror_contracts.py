@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chargera.app.chain_ports import GAS_LIMIT
+from chargera.ledger.evm.engine import Message, intrinsic_gas
 from tests.doubles.hedera import contracts, keys
 from tests.doubles.hedera.entities import (
     AUTO_RENEW_S,
@@ -12,7 +14,7 @@ from tests.doubles.hedera.entities import (
     entity_text,
     time_text,
 )
-from tests.doubles.hedera.evm import GAS_LIMIT, Message, bloom, intrinsic_gas
+from tests.doubles.hedera.evm import bloom
 from tests.doubles.hedera.handling import Record
 from tests.doubles.hedera.rest import (
     JsonObject,

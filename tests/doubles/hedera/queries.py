@@ -10,7 +10,6 @@ from hiero_sdk_python.hapi.services.basic_types_pb2 import (
     FileID,
     Key,
     KeyList,
-    ScheduleID,
     SemanticVersion,
     TopicID,
     TransactionID,
@@ -22,6 +21,7 @@ from hiero_sdk_python.hapi.services.response_pb2 import Response
 from hiero_sdk_python.hapi.services.transaction_receipt_pb2 import TransactionReceipt
 from hiero_sdk_python.hapi.services.transaction_record_pb2 import TransactionRecord
 
+from chargera.ledger.evm.engine import Message
 from tests.doubles.hedera import contracts, fees, precheck, schedules, topics
 from tests.doubles.hedera.clock import NS_PER_S
 from tests.doubles.hedera.entities import (
@@ -31,7 +31,6 @@ from tests.doubles.hedera.entities import (
     contract_id,
     timestamp,
 )
-from tests.doubles.hedera.evm import GAS_LIMIT, Message
 from tests.doubles.hedera.faults import FaultKind
 from tests.doubles.hedera.handling import Record
 from tests.doubles.hedera.precheck import ResponseError
@@ -195,15 +194,13 @@ def _schedule_info(ledger: "Ledger", asked: Any, said: Any, method: str) -> None
     if schedule is None:
         raise ResponseError(codes.INVALID_SCHEDULE_ID)
     said.scheduleInfo.CopyFrom(schedules.info(schedule))
-    assert said.scheduleInfo.scheduleID == ScheduleID(scheduleNum=schedule.number)
 
 
 def _local_call(ledger: "Ledger", asked: Any, said: Any, method: str) -> None:
     to = contracts.contract_address(ledger, asked.contractID)
     if to is None:
         raise ResponseError(codes.INVALID_CONTRACT_ID)
-    if asked.gas > GAS_LIMIT:
-        raise ResponseError(codes.MAX_GAS_LIMIT_EXCEEDED)
+    contracts.check_gas(to, asked.functionParameters, asked.gas)
     sender = ledger.find_account(asked.sender_id) if asked.HasField("sender_id") else None
     if sender is None:
         payer: TransactionID = precheck.read(asked.header.payment).body.transactionID
@@ -211,10 +208,7 @@ def _local_call(ledger: "Ledger", asked: Any, said: Any, method: str) -> None:
     assert sender is not None, "the payment was taken"
     block = contracts.block_at(ledger, ledger.clock.now_ns())
     message = Message(sender.address, to, asked.functionParameters, asked.gas)
-    try:
-        outcome = ledger.evm.try_(message, block)
-    except ValueError:
-        raise ResponseError(codes.INSUFFICIENT_GAS) from None
+    outcome = ledger.evm.try_(message, block)
     run = contracts.Run(
         sender.address, to, message.data, asked.gas, outcome, block, _number_at(ledger, to), ()
     )

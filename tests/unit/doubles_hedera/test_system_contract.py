@@ -6,8 +6,9 @@ import pytest
 from hiero_sdk_python.hapi.services import response_code_pb2 as codes
 
 from chargera.app.chain_ports import Block
+from chargera.ledger.evm.engine import Message
 from tests.doubles.hedera import system_contract
-from tests.doubles.hedera.evm import Evm, Message
+from tests.doubles.hedera.evm import Evm
 from tests.evm_contracts import word
 
 CALLER, TARGET = b"\x11" * 20, b"\x22" * 20
