@@ -16,7 +16,7 @@ from chargera.app.keeper import HUB, SHARES
 from chargera.app.passports import PassportRow, Step
 from chargera.app.settlement import Answer, BatchRow, BatchStage
 from chargera.app.settlement_ports import NetworkTerms
-from chargera.app.settlement_views import LaneRow
+from chargera.app.settlement_views import LaneRun
 from chargera.domain.passport import CustodyKind
 from chargera.domain.passport import Protocol as Spoken
 from chargera.domain.policy import AssetPolicy, PolicyParameters, PolicyVersion
@@ -245,13 +245,13 @@ IN_C4E = batch(
 BATCHES = (FORMED, IN_C4E, KILLED, PROPOSED, SETTLED)
 
 LANES = (
-    *(LaneRow(EURO, number, "settled", SETTLED.digest) for number in range(3)),
-    LaneRow(EURO, 3, "skipped", SETTLED.digest),
-    LaneRow(EURO, 4, "disputed", SETTLED.digest),
-    LaneRow(EURO, 5, "settled", word("earlier")),
-    *(LaneRow(EURO, number, "pending", PROPOSED.digest) for number in (6, 7)),
-    *(LaneRow(EURO, number, "waiting", None) for number in (8, 9, 10)),
-    LaneRow(C4E, 0, "pending", IN_C4E.digest),
+    LaneRun(EURO, 0, 2, "settled", None),
+    LaneRun(EURO, 3, 3, "skipped", SETTLED.digest),
+    LaneRun(EURO, 4, 4, "disputed", SETTLED.digest),
+    LaneRun(EURO, 5, 5, "settled", None),
+    LaneRun(EURO, 6, 7, "pending", PROPOSED.digest),
+    LaneRun(EURO, 8, 10, "waiting", None),
+    LaneRun(C4E, 0, 0, "pending", IN_C4E.digest),
 )
 
 ANSWERS = {
@@ -496,9 +496,11 @@ class SampleSettlement:
         self.network = network
 
     async def batches(
-        self, stages: Sequence[BatchStage], limit: int | None = None
+        self, stages: Sequence[BatchStage], limit: int | None = None, before: str | None = None
     ) -> Sequence[BatchRow]:
-        return [row for row in BATCHES if row.state in stages][:limit]
+        found = [row for row in BATCHES if row.state in stages]
+        first = next((n + 1 for n, row in enumerate(found) if row.digest == before), 0)
+        return found[first:][:limit]
 
     async def batch(self, digest: str) -> BatchRow | None:
         return next((row for row in BATCHES if row.digest == digest), None)
@@ -513,18 +515,19 @@ class SampleSettlement:
             if (found := session.row.settlement) and found["batch"] == row.digest
         }
 
-    async def lane_rows(self) -> Sequence[LaneRow]:
+    async def lane_runs(self) -> Sequence[LaneRun]:
         return LANES
 
 
 def settle(network: SampleNetwork) -> None:
     """Give the billed sessions of the sample their places in the lanes, and one none."""
-    rows: list[LaneRow | None] = [None, LANES[0], LANES[3], LANES[4], LANES[6], LANES[8]]
+    rows: list[LaneRun | None] = [None, *LANES[:3], *LANES[4:6]]
     billed = [s for s in network.sessions.values() if s.row.state == "billed"]
     for session, lane in zip(billed, reversed(rows[: len(billed)]), strict=False):
         said: dict[str, Any] = {"batch": None, "cdr_no": None, "state": "off_chain"}
         if lane is not None:
-            said = {"batch": lane.batch, "cdr_no": lane.cdr_no, "state": lane.state}
+            batch = SETTLED.digest if lane.state == "settled" else lane.batch
+            said = {"batch": batch, "cdr_no": lane.first, "state": lane.state}
         if said["state"] == "settled":
             said["owed_minor"] = 120
         session.row = replace(session.row, settlement=said)

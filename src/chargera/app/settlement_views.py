@@ -67,22 +67,31 @@ class SharesView:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneRow:
-    """A numbered CDR, as lanes show it."""
+class LaneRun:
+    """Consecutive numbers of a lane, first to last, in one state and in one batch.
+
+    What waits or is settled is one run whatever batches it was in: `batch` is None.
+    """
 
     asset: str
-    cdr_no: int
+    first: int
+    last: int
     state: str
     batch: str | None
+
+    @property
+    def numbers(self) -> int:
+        """How many there are."""
+        return self.last - self.first + 1
 
 
 class SettlementReads(Protocol):
     """Batches and lanes as they are shown."""
 
     async def batches(
-        self, stages: Sequence[BatchStage], limit: int | None = None
+        self, stages: Sequence[BatchStage], limit: int | None = None, before: str | None = None
     ) -> Sequence[BatchRow]:
-        """Return batches in these stages, newest first."""
+        """Return batches in these stages, newest first; those formed before the one of a digest."""
 
     async def batch(self, digest: str) -> BatchRow | None:
         """Return a batch."""
@@ -93,7 +102,7 @@ class SettlementReads(Protocol):
     async def sessions_of(self, row: BatchRow) -> Mapping[int, str]:
         """Return the sessions of a batch's leaves by their number."""
 
-    async def lane_rows(self) -> Sequence[LaneRow]:
+    async def lane_runs(self) -> Sequence[LaneRun]:
         """Return all numbered CDRs by lane and number."""
 
 
@@ -125,9 +134,18 @@ def claim_view(claim: Claim) -> ClaimView:
     )
 
 
-async def batches(work: SettlementViewWork, *, every: bool = False) -> list[BatchView]:
-    """Return batches, newest first; `every` also those that have no quorum."""
-    rows = await work.settlement.batches(tuple(BatchStage) if every else SHOWN)
+async def batches(
+    work: SettlementViewWork,
+    *,
+    every: bool = False,
+    limit: int | None = None,
+    before: str | None = None,
+) -> list[BatchView]:
+    """Return batches, newest first; `every` also those that have no quorum.
+
+    `limit` of them at most, formed before the batch of the digest `before`.
+    """
+    rows = await work.settlement.batches(tuple(BatchStage) if every else SHOWN, limit, before)
     return [batch_view(row) for row in rows]
 
 
@@ -201,22 +219,23 @@ def _leaf(row: BatchRow, place: int, sessions: Mapping[int, str]) -> dict[str, A
 
 async def lanes(work: SettlementViewWork, terms: NetworkTerms) -> list[dict[str, Any]]:
     """Return each lane: how many numbers it has, and which of them are not settled."""
-    by_asset: dict[str, list[LaneRow]] = {}
-    for row in await work.settlement.lane_rows():
-        by_asset.setdefault(row.asset, []).append(row)
+    by_asset: dict[str, list[LaneRun]] = {}
+    for run in await work.settlement.lane_runs():
+        by_asset.setdefault(run.asset, []).append(run)
     return [
         {
             "asset": asset,
-            "numbers": len(rows),
+            "numbers": sum(run.numbers for run in runs),
             "operator_id": terms.operator_id,
-            "settled": sum(row.state == LaneState.SETTLED for row in rows),
+            "settled": sum(run.numbers for run in runs if run.state == LaneState.SETTLED),
             "unsettled": [
-                {"batch": row.batch, "cdr_no": row.cdr_no, "state": row.state}
-                for row in rows
-                if row.state != LaneState.SETTLED
+                {"batch": run.batch, "cdr_no": number, "state": run.state}
+                for run in runs
+                if run.state != LaneState.SETTLED
+                for number in range(run.first, run.last + 1)
             ],
         }
-        for asset, rows in by_asset.items()
+        for asset, runs in by_asset.items()
     ]
 
 

@@ -16,7 +16,7 @@ from chargera.app.settlement import (
     LaneState,
     WaitingCdr,
 )
-from chargera.app.settlement_views import LaneRow
+from chargera.app.settlement_views import LaneRun
 
 _BATCH = tuple(field.name for field in fields(BatchRow))
 _ANSWER = tuple(field.name for field in fields(Answer))
@@ -81,12 +81,14 @@ class PostgresSettlement:
         return batch_row(rows[0]) if rows else None
 
     async def batches(
-        self, stages: Sequence[BatchStage], limit: int | None = None
+        self, stages: Sequence[BatchStage], limit: int | None = None, before: str | None = None
     ) -> Sequence[BatchRow]:
-        """Return batches in these stages, newest first."""
+        """Return batches in these stages, newest first; those formed before the one of a digest."""
         rows = await self._rows(
-            "select * from batch where state = any(%s) order by batch_no desc limit %s",
-            [[str(stage) for stage in stages], limit],
+            "select * from batch where state = any(%s) and (%s::text is null"
+            " or batch_no < (select batch_no from batch where digest = %s))"
+            " order by batch_no desc limit %s",
+            [[str(stage) for stage in stages], before, before, limit],
         )
         return [batch_row(row) for row in rows]
 
@@ -118,14 +120,19 @@ class PostgresSettlement:
         )
         return {row["cdr_no"]: row["session_id"] for row in rows}
 
-    async def lane_rows(self) -> Sequence[LaneRow]:
-        """Return all numbered CDRs by lane and number."""
+    async def lane_runs(self) -> Sequence[LaneRun]:
+        """Return all numbered CDRs by lane and number, as runs."""
         rows = await self._rows(
-            "select asset, cdr_no, state, case when state <> 'waiting' then batch end as batch"
-            " from lane_cdr order by asset, cdr_no",
+            "select asset, state, batch, min(cdr_no) as first, max(cdr_no) as last from ("
+            " select l.*, cdr_no - row_number() over"
+            "  (partition by asset, state, batch order by cdr_no) as island"
+            " from (select asset, cdr_no, state,"
+            "  case when state not in ('waiting', 'settled') then batch end as batch"
+            "  from lane_cdr) l) numbered"
+            " group by asset, state, batch, island order by asset, first",
             [],
         )
-        return [LaneRow(**row) for row in rows]
+        return [LaneRun(**row) for row in rows]
 
     async def answer(self, answer: Answer) -> None:
         """Insert an answer, or replace the refusal of the same attester."""

@@ -121,3 +121,10 @@ async def test_one_bill_altered_beside_a_good_one__the_good_one_settles_in_the_n
     batches = await net.settle()
     assert [batch["state"] for batch in batches] == ["settled", "dropped"]
     assert (await net.session(good))["settlement"]["state"] == "settled"
+    settled, dropped = (batch["batch"] for batch in batches)
+    [lane] = await net.call("GET", "/settlement/lanes")
+    assert (lane["numbers"], lane["settled"]) == (2, 1)
+    assert lane["unsettled"] == [{"batch": dropped, "cdr_no": 1, "state": "skipped"}]
+    older = (await net.http.get(f"/settlement?before={settled}")).text
+    assert f'id="batch-{dropped}"' in older
+    assert f'id="batch-{settled}"' not in older

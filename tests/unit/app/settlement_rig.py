@@ -168,8 +168,9 @@ class MemorySettlement:
         return self.rows.batches.get(digest)
 
     async def batches(
-        self, stages: Sequence[BatchStage], limit: int | None = None
+        self, stages: Sequence[BatchStage], limit: int | None = None, before: str | None = None
     ) -> Sequence[BatchRow]:
+        assert before is None
         found = [row for row in reversed(self.rows.batches.values()) if row.state in stages]
         return found[:limit]
 

@@ -11,7 +11,7 @@ from chargera.app.permissions import Action, Caller, Role
 from chargera.app.settlement import BatchRow, BatchStage
 from chargera.app.settlement_views import (
     SHOWN,
-    LaneRow,
+    LaneRun,
     batch,
     batch_view,
     batches,
@@ -45,9 +45,9 @@ class ShownSettlement(MemorySettlement):
     async def sessions_of(self, row: BatchRow) -> dict[int, str]:
         return {leaf.cdr_no: f"session {leaf.cdr_no}" for leaf in row.batch.leaves}
 
-    async def lane_rows(self) -> list[LaneRow]:
+    async def lane_runs(self) -> list[LaneRun]:
         return [
-            LaneRow(asset, number, str(lane.state), lane.batch)
+            LaneRun(asset, number, number, str(lane.state), lane.batch)
             for (asset, number), lane in sorted(self.rows.lanes.items())
         ]
 

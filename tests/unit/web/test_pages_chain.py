@@ -9,14 +9,13 @@ import httpx2
 import pytest
 
 from chargera.app.chain_pages import Payouts, payouts_of
-from chargera.app.settlement_views import LaneRow
 from chargera.domain.settlement import BPS
 from chargera.web.pages.passport import PASSPORTS_A_PAGE, division
 from chargera.web.pages.settlement import STRIP, agrees, lanes_of, shortened
 from tests.browser.sample_app import PASSWORD, Sample, make_sample
 from tests.browser.sample_chain import (
+    BATCHES,
     BORN,
-    EURO,
     FORMED,
     HOST,
     INVESTOR,
@@ -248,9 +247,9 @@ async def test_lanes_show_their_holes_and_batches_their_states(
 def test_a_hole_is_below_a_settled_number() -> None:
     euro, c4e = lanes_of(LANES)
     assert (euro.numbers, euro.settled, euro.holes) == (11, 4, 2)
-    assert [run.state for run in euro.runs if run.is_hole] == ["skipped", "disputed"]
+    assert [run.of.state for run in euro.runs if run.is_hole] == ["skipped", "disputed"]
     assert c4e.holes == 0
-    assert [run.state for run in euro.open_runs] == ["waiting", "pending", "disputed", "skipped"]
+    assert [run.of.state for run in euro.open_runs] == ["waiting", "pending", "disputed", "skipped"]
 
 
 def test_the_strip_of_a_lane_has_no_gap() -> None:
@@ -263,10 +262,13 @@ def test_the_strip_of_a_lane_has_no_gap() -> None:
     assert lanes_of([]) == []
 
 
-def test_numbers_of_two_batches_are_two_runs() -> None:
-    rows = [LaneRow(EURO, 0, "settled", "0xa"), LaneRow(EURO, 1, "settled", "0xb")]
-    (lane,) = lanes_of(rows)
-    assert [(run.first, run.last) for run in lane.runs] == [(0, 0), (1, 1)]
+async def test_older_batches_are_on_the_next_page(browser: httpx2.AsyncClient) -> None:
+    newest, *older = BATCHES
+    page = (await browser.get(f"/settlement?before={newest.digest}")).text
+    assert f'id="batch-{newest.digest}"' not in page
+    for row in older:
+        assert f'id="batch-{row.digest}"' in page
+    assert "?before=" not in page.partition("batches-title")[2].partition("policy-title")[0]
 
 
 def test_ordinary_periods_are_not_called_short() -> None:

@@ -19,7 +19,7 @@ from chargera.app.chain_pages import (
     payouts_of,
 )
 from chargera.app.settlement import BatchRow, LaneState
-from chargera.app.settlement_views import LaneRow
+from chargera.app.settlement_views import LaneRun
 from chargera.domain.policy import PolicyVersion
 from chargera.domain.settlement import RATE_UNIT
 from chargera.proofs.chain_values import address_text
@@ -28,22 +28,20 @@ from chargera.web.pages.on_chain import ChainVisit, ChainWords, on_chain
 from chargera.web.pages.rendering import View
 
 RUNS_SHOWN = 40
+BATCHES_A_PAGE = 48
 STRIP = 1000
 """Width of the strip of a lane, in units of its drawing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Consecutive numbers of a lane in one state and one batch."""
+    """A run of a lane's numbers, as it is drawn."""
 
-    first: int
-    last: int
-    state: str
-    batch: str | None
-    is_hole: bool = False
+    of: LaneRun
+    is_hole: bool
     """Not settled, though a later number is."""
-    x: int = 0
-    width: int = 0
+    x: int
+    width: int
     """Where it stands on the strip."""
 
 
@@ -59,24 +57,32 @@ class Lane:
     @property
     def open_runs(self) -> Sequence[Run]:
         """What is not settled, newest first."""
-        return [run for run in reversed(self.runs) if run.state != LaneState.SETTLED]
+        return [run for run in reversed(self.runs) if run.of.state != LaneState.SETTLED]
 
     @property
     def holes(self) -> int:
         """How many numbers are not settled below the last settled one."""
-        return sum(run.last - run.first + 1 for run in self.runs if run.is_hole)
+        return sum(run.of.numbers for run in self.runs if run.is_hole)
 
 
 @on_chain
 async def show_settlement(chain: ChainVisit) -> Response:
-    """Answer `/settlement`."""
+    """Answer `/settlement`; `?before=digest` lists the batches before one."""
     words = await chain.words()
     now = chain.site.services.clock.now()
     policy = chain.terms.policy_at(int(now.timestamp())) or chain.terms.latest()
+    before = chain.request.query_params.get("before")
+    batches = await settlement_views.batches(
+        chain.work, every=True, limit=BATCHES_A_PAGE, before=before
+    )
+    older = None
+    if len(batches) == BATCHES_A_PAGE:
+        older = f"/settlement?before={batches[-1].batch}#batches-title"
     values = {
         "words": words,
-        "lanes": lanes_of(await chain.work.settlement.lane_rows()),
-        "batches": await settlement_views.batches(chain.work, every=True),
+        "next_page": older,
+        "lanes": lanes_of(await chain.work.settlement.lane_runs()),
+        "batches": batches,
         "policy": policy,
         "facts": policy_facts(chain.view, words, policy),
         "shortened": shortened(policy),
@@ -115,34 +121,24 @@ def policy_facts(view: View, words: ChainWords, policy: PolicyVersion) -> list[F
     ]
 
 
-def lanes_of(rows: Iterable[LaneRow]) -> list[Lane]:
-    """Return the lanes of numbered CDRs, each as runs of equal states."""
-    by_asset: dict[str, list[LaneRow]] = {}
-    for row in rows:
-        by_asset.setdefault(row.asset, []).append(row)
+def lanes_of(runs: Iterable[LaneRun]) -> list[Lane]:
+    """Return the lanes of numbered CDRs."""
+    by_asset: dict[str, list[LaneRun]] = {}
+    for run in runs:
+        by_asset.setdefault(run.asset, []).append(run)
     return [_lane(asset, found) for asset, found in by_asset.items()]
 
 
-def _lane(asset: str, rows: Sequence[LaneRow]) -> Lane:
-    last_settled = max((row.cdr_no for row in rows if row.state == LaneState.SETTLED), default=-1)
-    grouped: list[list[LaneRow]] = []
-    for row in rows:
-        before = grouped[-1][-1] if grouped else None
-        if before and (before.state, before.batch) == (row.state, row.batch):
-            grouped[-1].append(row)
-        else:
-            grouped.append([row])
-    runs, place = [], 0
-    for group in grouped:
-        x, end = place * STRIP // len(rows), (place + len(group)) * STRIP // len(rows)
-        first = group[0]
-        is_hole = first.state != LaneState.SETTLED and first.cdr_no < last_settled
-        runs.append(
-            Run(first.cdr_no, group[-1].cdr_no, first.state, first.batch, is_hole, x, end - x)
-        )
-        place += len(group)
-    settled = sum(row.state == LaneState.SETTLED for row in rows)
-    return Lane(asset, len(rows), settled, tuple(runs))
+def _lane(asset: str, runs: Sequence[LaneRun]) -> Lane:
+    settled = [run for run in runs if run.state == LaneState.SETTLED]
+    last_settled = max((run.last for run in settled), default=-1)
+    numbers = sum(run.numbers for run in runs)
+    drawn, place = [], 0
+    for run in runs:
+        x, place = place * STRIP // numbers, place + run.numbers
+        is_hole = run.state != LaneState.SETTLED and run.first < last_settled
+        drawn.append(Run(run, is_hole, x, place * STRIP // numbers - x))
+    return Lane(asset, numbers, sum(run.numbers for run in settled), tuple(drawn))
 
 
 # One batch --------------------------------------------------------------------------------------
