@@ -19,7 +19,8 @@ from tests.doubles.hedera.clock import NS_PER_S
 from tests.doubles.hedera.entities import contract_id
 
 if TYPE_CHECKING:
-    from tests.doubles.hedera.evm import Evm, Outcome
+    from chargera.ledger.evm.engine import Outcome
+    from tests.doubles.hedera.evm import Evm
     from tests.doubles.hedera.handling import Handling
 
 NUMBER = 0x16B
