@@ -30,6 +30,7 @@ from chargera.domain.standard_run import (
 )
 from chargera.domain.station import Connector, OcppVersion
 
+UNKNOWN_VENDOR = frozenset({"UnknownVendorId"})
 REFUSES_ACTION = frozenset({"NotImplemented", "NotSupported"})
 REFUSES_PAYLOAD = frozenset(
     {
@@ -163,9 +164,13 @@ class Walk:
             RunStep.HEARTBEAT: self._ask_heartbeat,
             RunStep.STATUS: self._ask_status,
             RunStep.CLOCK: self._compare_clock,
-            RunStep.UNKNOWN_VENDOR: self._send_unknown_vendor,
-            RunStep.UNKNOWN_ACTION: self._send_unknown_action,
-            RunStep.BROKEN_CALL: self._send_broken_call,
+            RunStep.UNKNOWN_VENDOR: partial(
+                self._probe, Probe.UNKNOWN_VENDOR, False, UNKNOWN_VENDOR
+            ),
+            RunStep.UNKNOWN_ACTION: partial(
+                self._probe, Probe.UNKNOWN_ACTION, True, REFUSES_ACTION
+            ),
+            RunStep.BROKEN_CALL: partial(self._probe, Probe.BROKEN_CALL, True, REFUSES_PAYLOAD),
             RunStep.REMOTE_START: self._remote_start,
             RunStep.TRANSACTION_BEGIN: self._see_begin,
             RunStep.METER_VALUES: self._ask_meter_values,
@@ -181,11 +186,7 @@ class Walk:
         self._began_no = await self._newest()
         for step in RunStep:
             self._require_line()
-            try:
-                outcome, detail = await self._steps[step]()
-            except Unavailable as error:
-                self._require_line()  # without it nothing is said of the station
-                outcome, detail = StepOutcome.FAILED, error.message
+            outcome, detail = await self._steps[step]()
             self.results.append(StepResult(step, outcome, detail[:DETAIL_CHARS_MAX]))
 
     # Waiting ------------------------------------------------------------------------------
@@ -280,18 +281,15 @@ class Walk:
 
     # What it refuses ----------------------------------------------------------------------
 
-    async def _send_unknown_vendor(self) -> _Finding:
-        answer = await self._line.probe(Probe.UNKNOWN_VENDOR)
-        fits = not answer.is_error and answer.word == "UnknownVendorId"
-        return _judged(fits, _said(answer))
-
-    async def _send_unknown_action(self) -> _Finding:
-        answer = await self._line.probe(Probe.UNKNOWN_ACTION)
-        return _judged(answer.is_error and answer.word in REFUSES_ACTION, _said(answer))
-
-    async def _send_broken_call(self) -> _Finding:
-        answer = await self._line.probe(Probe.BROKEN_CALL)
-        return _judged(answer.is_error and answer.word in REFUSES_PAYLOAD, _said(answer))
+    async def _probe(self, probe: Probe, is_error: bool, words: frozenset[str]) -> _Finding:
+        """Send a probe, and hold the answer against what may be answered."""
+        try:
+            answer = await self._line.probe(probe)
+        except Unavailable as error:
+            self._require_line()  # without it nothing is said of the station
+            return _failed(error.message)
+        said = f"answered {'the error ' if answer.is_error else ''}{answer.word}"
+        return _judged(answer.is_error is is_error and answer.word in words, said)
 
     # A transaction ------------------------------------------------------------------------
 
@@ -437,10 +435,6 @@ def _failed(detail: str) -> _Finding:
 
 def _judged(fits: bool, detail: str) -> _Finding:
     return (StepOutcome.PASSED if fits else StepOutcome.FAILED), detail
-
-
-def _said(answer: ProbeAnswer) -> str:
-    return f"answered {'the error ' if answer.is_error else ''}{answer.word}"
 
 
 def _is_of(plug: Connector, heard: Heard) -> bool:

@@ -340,7 +340,7 @@ class StationTests:
                 ended = run.ended(self._clock.now(), reason)
                 await _record(work, ended, run.plan.identifier)
                 await work.commit()
-        except ChargEraError:
+        except Exception:
             # The next start of the server finds it without an answer and records its end.
             _log.exception("standard run %s could not be recorded", run.run_id)
         finally:

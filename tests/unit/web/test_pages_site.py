@@ -14,7 +14,7 @@ from chargera.web.live import Pace
 from chargera.web.pages.rendering import CSP
 from chargera.web.pages.site import own_path
 from tests.browser.sample_app import PASSWORD, Sample, make_sample
-from tests.browser.sample_network import SampleSession
+from tests.browser.sample_network import FLEET, SampleSession
 from tests.unit.web.browser_client import BASE, client_of
 
 PUBLIC = ("/", "/stations", "/s/Amstel-01", "/tariffs", "/log", "/log/entry/3", "/verify", "/login")
@@ -239,6 +239,34 @@ async def test_a_visitor_sends_no_command(browser: httpx2.AsyncClient) -> None:
     answer = await browser.post("/s/Amstel-01/commands", data={"action": "reset"})
     assert answer.status_code == 401
     assert 'href="/login"' in answer.text
+
+
+# Standard runs ---------------------------------------------------------------------------------
+
+
+async def test_standard_runs_are_shown_step_by_step_with_their_entries(
+    browser: httpx2.AsyncClient,
+) -> None:
+    assert 'id="standard-run"' not in (await browser.get("/s/Amstel-01")).text
+    await sign_in(browser)
+    text = (await browser.get("/s/Amstel-01")).text
+    assert 'action="/s/Amstel-01/tests"' in text
+    assert 'href="/log/entry/41"' in text
+    assert "Refuses a broken call" in text
+    assert "Earlier runs" in text
+    assert "Earlier runs" not in (await browser.get("/s/Erasmus-01")).text
+
+
+async def test_a_standard_run_needs_the_station_and_an_evse_of_it(
+    browser: httpx2.AsyncClient,
+) -> None:
+    await sign_in(browser)
+    csrf = await csrf_of(browser, "/s/Amstel-01")
+    away = next(row[0] for row in FLEET if not row[5])
+    answer = await browser.post(f"/s/{away}/tests", data={"csrf": csrf, "reset": "yes"})
+    assert answer.status_code == 503
+    answer = await browser.post("/s/Amstel-01/tests", data={"csrf": csrf, "evse": "99"})
+    assert answer.status_code == 422
 
 
 # Sessions --------------------------------------------------------------------------------------
