@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any, Protocol
 
 from chargera.app.ports import Clock
@@ -26,7 +27,7 @@ HUB = "SettlementHub"
 SHARES = "ChargerShares"
 STEP_AGE_MAX_S = 180.0
 """Above what a round may wait: a minute for attesters, and twice that for a slow chain."""
-PENDING, SETTLED, KILLED = 1, 2, 3
+UNKNOWN, PENDING, SETTLED, KILLED = range(4)
 """States of a batch in the hub."""
 
 
@@ -156,6 +157,9 @@ class Keeper:
 
     async def _take(self, row: BatchRow) -> bool:
         match row.state:
+            case BatchStage.FORMED | BatchStage.SIGNED if await self._is_too_late(row):
+                await self._settlement.give_up(row.digest)
+                return True
             case BatchStage.FORMED:
                 return await self._prepay(row)
             case BatchStage.SIGNED:
@@ -164,6 +168,11 @@ class Keeper:
                 return await self._settle(row)
             case _:
                 return False
+
+    async def _is_too_late(self, row: BatchRow) -> bool:
+        """Say whether the hub does not take a batch any more, and has not taken it before."""
+        valid_until = _time(row.document["valid_until"])
+        return self._clock.now() > valid_until and (await self._state_of(row)).state == UNKNOWN
 
     async def _prepay(self, row: BatchRow) -> bool:
         batch = row.batch
@@ -177,7 +186,7 @@ class Keeper:
         batch = row.batch
         attestation = await self._settlement.attestation(row.digest)
         signature = row.gateway_signature
-        if (await self._state_of(row)).state == 0:
+        if (await self._state_of(row)).state == UNKNOWN:
             sent = await self._sender.send(
                 f"propose:{row.digest}",
                 HUB,
@@ -267,14 +276,14 @@ class Keeper:
         return accounts
 
     async def _withdraw(self, accounts: Iterable[str]) -> None:
-        for account in accounts:
-            for asset in await self._contracts.read(SHARES, "assets"):
-                due = await self._contracts.read(HUB, "withdrawable", account, asset)
-                if due >= self._least_claim:
-                    block = await self._paid_so_far(account, asset)
-                    await self._sender.send(
-                        f"withdraw:{account}:{asset}:{block}", HUB, "withdrawFor", account, asset
-                    )
+        assets = await self._contracts.read(SHARES, "assets")
+        for account, asset in product(accounts, assets):
+            due = await self._contracts.read(HUB, "withdrawable", account, asset)
+            if due >= self._least_claim:
+                count = await self._paid_so_far(account, asset)
+                await self._sender.send(
+                    f"withdraw:{account}:{asset}:{count}", HUB, "withdrawFor", account, asset
+                )
 
     async def _paid_so_far(self, account: str, asset: str) -> int:
         """Return how often an account was paid: the purpose of the next payment differs."""
@@ -296,34 +305,23 @@ async def pay_holders(
     The contract pays nobody but the holder. What is below `least` stays owed. With `tell_last`
     a holder who is owed nothing, because he was paid, is listed with his last payment.
     """
-    claims = []
-    token_id = int(passport_id, 16)
     holders = await holders_of(contracts, passport_id) if holder is None else [holder]
-    for account in holders:
-        for asset in await contracts.read(SHARES, "assets"):
-            owed = await contracts.read(SHARES, "claimable", token_id, asset, account)
-            id_word = parse_hex(passport_id, 32, field="passport_id")
-            paid = await contracts.events(
-                SHARES, "Claimed", [id_word, _topic(asset), _topic(account)]
-            )
-            if owed < least:
-                if paid and tell_last:
-                    last = paid[-1]
-                    claims.append(
-                        Claim(
-                            passport_id, account, asset, last.members.amount, last.transaction_hash
-                        )
-                    )
-                continue
-            sent = await sender.send(
-                f"claim:{passport_id}:{asset}:{account}:{len(paid)}",
-                SHARES,
-                "claim",
-                token_id,
-                asset,
-                account,
-            )
+    assets = await contracts.read(SHARES, "assets")
+    claims = []
+    for account, asset in product(holders, assets):
+        token_id = int(passport_id, 16)
+        owed = await contracts.read(SHARES, "claimable", token_id, asset, account)
+        topics = [token_id.to_bytes(32), _topic(asset), _topic(account)]
+        paid = await contracts.events(SHARES, "Claimed", topics)
+        if owed >= least:
+            purpose = f"claim:{passport_id}:{asset}:{account}:{len(paid)}"
+            sent = await sender.send(purpose, SHARES, "claim", token_id, asset, account)
             claims.append(Claim(passport_id, account, asset, owed, sent))
+        elif paid and tell_last:
+            last = paid[-1]
+            claims.append(
+                Claim(passport_id, account, asset, last.members.amount, last.transaction_hash)
+            )
     return claims
 
 

@@ -456,6 +456,17 @@ class Settlement:
         await work.settlement.mark(row, doubted, LaneState.WAITING, doubted=True)
         await work.settlement.mark(row, rest, LaneState.WAITING)
 
+    async def give_up(self, digest: str) -> None:
+        """Drop a batch that the hub takes no more; all its bills wait for another one."""
+        async with self._database.work() as work:
+            row = await work.settlement.batch(digest)
+            if row is None or row.state not in (BatchStage.FORMED, BatchStage.SIGNED):
+                return
+            await self._release(work, row, [], 1)
+            await work.settlement.update_batch(replace(row, state=BatchStage.DROPPED))
+            await work.commit()
+        _log.info("%s batch %s", BatchStage.DROPPED, digest)
+
     async def attestation(self, digest: str) -> Attestation:
         """Return the signatures over a batch as its hub takes them."""
         async with self._database.work() as work:

@@ -12,7 +12,7 @@ from chargera.app.keeper import (
     pay_holders,
     units_of,
 )
-from chargera.app.settlement import BatchStage
+from chargera.app.settlement import VALID_FOR, BatchStage
 from chargera.app.settlement_ports import ContractRefused
 from chargera.domain.errors import Unavailable
 from chargera.domain.settlement import Rail
@@ -234,6 +234,37 @@ async def test_a_fault_of_our_own_is_not_hidden(rig: KeeperRig) -> None:
     rig.hub.faults["propose"] = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
         await rig.keeper.turn()
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["formed", "signed"])
+async def test_too_late_to_be_proposed__its_bills_wait_for_another_batch(
+    rig: KeeperRig, signed: bool
+) -> None:
+    rig.wait(numbered(0))
+    row = await rig.form()
+    await rig.keeper.turn()
+    if signed:
+        await rig.sign(row.digest)
+        rig.hub.faults["propose"] = ContractRefused("OverBond", {}, "over the bond")
+        await rig.keeper.turn()
+    rig.clock.advance(VALID_FOR.total_seconds())
+    await rig.keeper.turn()
+    assert rig.states() == {0: "pending"}
+    rig.clock.advance(1)
+    assert await rig.keeper.turn()
+    assert rig.batch_states() == ["dropped"]
+    assert rig.states() == {0: "waiting"}
+    assert len(await rig.settlement.form(at_once=True)) == 1
+
+
+async def test_too_late_but_proposed_by_somebody__it_goes_on(rig: KeeperRig) -> None:
+    digest = await rig.signed()
+    rig.hub.propose("0xhis", abi_batch(rig.rows.batches[digest].batch), None, b"")
+    rig.clock.advance(VALID_FOR.total_seconds() + 1)
+    await rig.keeper.turn()
+    assert rig.rows.batches[digest].state is BatchStage.PROPOSED
+    await rig.settlement.give_up(digest)
+    assert rig.rows.batches[digest].state is BatchStage.PROPOSED
 
 
 # Paying ----------------------------------------------------------------------------------------
