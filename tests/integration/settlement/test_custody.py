@@ -352,3 +352,41 @@ async def test_meter_exchange_that_the_host_does_not_agree_to__earns_nothing(net
     refused = [line for line in net.decisions if line["decision"] == "refused"]
     assert refused
     assert all("a meter that the passport does not have" in line["reason"] for line in refused)
+
+
+# What attesters find out -------------------------------------------------------------------------
+
+
+ALTERED = {
+    "sequence_number = 999": "no topic message holds its head",
+    "topic_id = '0.0.9'": "no topic message holds its head",
+    "number = 5, record = jsonb_set(record, '{number}', '5')": "another digest",
+    "(log_index, topic_id, sequence_number) = (select log_index, topic_id, sequence_number"
+    " from custody where station_id = 'CP-2')": "of another passport",
+    "value = '0x' || repeat('11', 32)": "another digest",
+}
+"""What an operator may do to a record that waits for attesters, and what they say of it."""
+
+
+async def test_altered_in_the_database__attesters_refuse_and_nothing_is_recorded(net: Net) -> None:
+    await net.registered_station("CP-2")
+    await ask(net, "repair", "CP-2", note="a new cable")
+    passport = await net.registered_station()
+    host, thief = (ChainKey(secrets.token_bytes(32)) for _ in range(2))
+    await ask(net, "owner", host=host.address_text)
+    for altered, fault in {**ALTERED, "": "not signed by the host"}.items():
+        record = await ask(net, "repair", note=f"a cable {altered}")
+        key = host if altered else thief
+        signature = hex_text(key.sign(bytes.fromhex(record["digest"][2:])))
+        await net.alter(
+            f"update custody set step = 'attesters', host_signature = %s{altered and ', '}{altered}"
+            " where step = 'host'",
+            signature,
+        )
+        await net.advance(1)
+        record = await newest(net)
+        assert record["step"] == "refused", record
+        assert record["refusal"].startswith("attesters refuse: ")
+        assert fault in record["refusal"]
+    view = await net.call("GET", f"/passports/{passport}")
+    assert len(view["chain"]["custody"]) == 1
