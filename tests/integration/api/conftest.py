@@ -19,6 +19,7 @@ from chargera.app.charging import Charging, ChargingPolicy
 from chargera.app.clock import NetworkClock, SystemEntropy
 from chargera.app.commands import StationControl
 from chargera.app.ports import InboundCall, LiveConnection
+from chargera.app.standard_run import RunPatience
 from chargera.app.station_tests import StationTests
 from chargera.domain.errors import Unavailable
 from chargera.domain.messages import (
@@ -117,6 +118,7 @@ class Api:
                 self.entropy,
                 pause=self._pause,
                 monotonic_s=self._monotonic_s,
+                patience=RunPatience(poll_s=5.0),
             ),
             is_connected=self.channel.is_connected,
             forget_stations=self._forget,
