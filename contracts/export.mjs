@@ -2,15 +2,13 @@
 // Writes ABI and bytecode of the contracts into the Python package, so that its users need no
 // compiler. `--check` writes nothing and fails where the package differs from what the sources
 // compile to. Both refuse a contract that Hedera or EIP-170 would not deploy.
-import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+// Reads `out`: run `forge build --force` before, since what is compiled by halves can differ.
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const TARGET = join(HERE, "..", "src", "chargera", "ledger", "contracts");
-const PROXY = "node_modules/@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol";
 const NAMES = [
   "AttesterRegistry",
   "C4EToken",
@@ -29,10 +27,11 @@ const MOST_INITCODE = 24_000; // one EthereumTransaction of Hedera; constructor 
 
 function main() {
   const isCheck = process.argv.includes("--check");
-  const artifacts = compile();
   const faults = [];
   for (const name of NAMES) {
-    const { abi, bytecode, deployedBytecode } = artifacts(name);
+    const { abi, bytecode, deployedBytecode } = JSON.parse(
+      read(join(HERE, "out", `${name}.sol`, `${name}.json`)),
+    );
     const runtime = size(deployedBytecode.object);
     const initcode = size(bytecode.object);
     if (Object.keys(bytecode.linkReferences ?? {}).length) faults.push(`${name} needs linking`);
@@ -53,24 +52,6 @@ function main() {
   faults.push(...strays.map((file) => `${file} is the export of no contract`));
   for (const fault of faults) console.error(fault);
   process.exitCode = faults.length ? 1 : 0;
-}
-
-// The sources alone, from nothing: what was compiled before or beside them changes no byte.
-function compile() {
-  const folder = mkdtempSync(join(tmpdir(), "chargera-export-"));
-  try {
-    execFileSync(join(HERE, "node_modules", ".bin", "forge"), ["build", "--force", "src", PROXY], {
-      cwd: HERE,
-      env: { ...process.env, FOUNDRY_OUT: join(folder, "out"), FOUNDRY_CACHE_PATH: join(folder, "cache") },
-      stdio: ["ignore", "ignore", "inherit"],
-    });
-    const found = new Map(
-      NAMES.map((name) => [name, JSON.parse(read(join(folder, "out", `${name}.sol`, `${name}.json`)))]),
-    );
-    return (name) => found.get(name);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
 }
 
 // One ABI entry a line, so that a difference is readable.

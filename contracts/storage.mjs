@@ -1,8 +1,7 @@
 #!/usr/bin/env node
 // Keeps where each upgradeable contract has its storage (snapshots/storage/NAME.json), so that an
 // upgrade that would move or retype a slot is seen in review. `--check` writes nothing and fails on
-// a difference.
-import { execFileSync } from "node:child_process";
+// a difference. Reads `out`: run `forge build` before.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -31,12 +30,8 @@ process.exitCode = faults.length ? 1 : 0;
 
 // One line a slot or field: what stands there, without the numbers the compiler gives to its nodes.
 function layoutOf(name) {
-  const output = execFileSync(
-    join(HERE, "node_modules", ".bin", "forge"),
-    ["inspect", `src/${name}.sol:${name}`, "storage-layout", "--json"],
-    { cwd: HERE, stdio: ["ignore", "pipe", "inherit"], encoding: "utf8" },
-  );
-  const { storage, types } = JSON.parse(output);
+  const artifact = join(HERE, "out", `${name}.sol`, `${name}.json`);
+  const { storage, types } = JSON.parse(readFileSync(artifact, "utf8")).storageLayout;
   const lines = storage.flatMap((variable) => fieldsOf(variable, types, 0n, ""));
   return `${JSON.stringify(lines, null, 2)}\n`;
 }

@@ -2,7 +2,6 @@
 pragma solidity 0.8.37;
 
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
-import {AttesterRegistry} from "../src/AttesterRegistry.sol";
 import {IAttesterRegistry} from "../src/interfaces/IAttesterRegistry.sol";
 import {IC4EToken} from "../src/interfaces/IC4EToken.sol";
 import {INoticeUpgradeable} from "../src/interfaces/INoticeUpgradeable.sol";
@@ -16,6 +15,7 @@ import {
     LeafParty,
     OperatorId
 } from "../src/Types.sol";
+import {AttesterRegistry, create} from "./Contracts.sol";
 import {Deployment} from "./Deployment.sol";
 import {HubDouble} from "./doubles/HubDouble.sol";
 import {vm} from "./Vm.sol";
@@ -87,8 +87,8 @@ contract AttesterRegistryTest is Deployment {
         (uint112 active, uint112 slashed) = registry.masks();
         assertEq(active, 15);
         assertEq(slashed, 0);
-        assertEq(address(registry.C4E()), address(c4e));
-        assertEq(address(registry.HUB()), address(hub));
+        assertEq(registry.C4E(), address(c4e));
+        assertEq(registry.HUB(), address(hub));
         for (uint8 i = 0; i < 4; ++i) {
             IAttesterRegistry.Attester memory it = registry.attesterOf(i);
             assertEq(it.signer, signerOf(i));
@@ -105,7 +105,7 @@ contract AttesterRegistryTest is Deployment {
     }
 
     function test_genesis_needs_its_bonds() external {
-        address code = address(new AttesterRegistry(c4e, hub));
+        address code = create("AttesterRegistry", abi.encode(c4e, hub));
         bytes memory call = abi.encodeCall(
             AttesterRegistry.initialize, (address(timelock), genesis(), OPERATOR, operatorKeys())
         );
@@ -121,9 +121,9 @@ contract AttesterRegistryTest is Deployment {
 
     function test_an_implementation_needs_its_neighbours() external {
         vm.expectRevert(IAttesterRegistry.ZeroAddress.selector);
-        new AttesterRegistry(IC4EToken(address(0)), hub);
+        create("AttesterRegistry", abi.encode(address(0), hub));
         vm.expectRevert(IAttesterRegistry.ZeroAddress.selector);
-        new AttesterRegistry(c4e, ISettlementHub(address(0)));
+        create("AttesterRegistry", abi.encode(c4e, address(0)));
     }
 
     // Quorum ------------------------------------------------------------------------------------

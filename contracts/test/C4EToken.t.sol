@@ -4,8 +4,8 @@ pragma solidity 0.8.37;
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
 import {Nonces} from "@openzeppelin/contracts/utils/Nonces.sol";
-import {C4EToken} from "../src/C4EToken.sol";
 import {IC4EToken} from "../src/interfaces/IC4EToken.sol";
+import {C4EToken, create} from "./Contracts.sol";
 import {TestBase} from "./TestBase.sol";
 import {vm} from "./Vm.sol";
 
@@ -22,7 +22,7 @@ contract C4ETokenTest is TestBase {
 
     function setUp() external {
         vm.warp(START);
-        _c4e = new C4EToken(address(this), MINTER);
+        _c4e = C4EToken(create("C4EToken", abi.encode(address(this), MINTER)));
     }
 
     function mint(uint256 amount) internal {
@@ -46,7 +46,7 @@ contract C4ETokenTest is TestBase {
 
     function test_genesis_needs_a_minter() external {
         vm.expectRevert(abi.encodeWithSelector(IC4EToken.NotMinter.selector, address(0)));
-        new C4EToken(address(this), address(0));
+        create("C4EToken", abi.encode(address(this), address(0)));
     }
 
     // Schedule ----------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ contract C4ETokenTest is TestBase {
 
     /// @dev The same where less than all is minted: mints in between change nothing but the sum.
     function testFuzz_small_mints_take_nothing_from_others(uint256 seed, uint8 parts) external {
-        C4EToken twin = new C4EToken(address(this), MINTER);
+        C4EToken twin = C4EToken(create("C4EToken", abi.encode(address(this), MINTER)));
         uint256 begin = START;
         uint256 pieces = uint256(parts % 16) + 1;
         for (uint256 i = 0; i < pieces; ++i) {

@@ -29,9 +29,9 @@ contract ChargerPassportTest is ChargerPassportFixture {
     // register --------------------------------------------------------------------------------
 
     function test_constructor_keepsTheAddresses() public view {
-        assertEq(address(passport.POLICY()), address(policy));
-        assertEq(address(passport.REGISTRY()), address(registry));
-        assertEq(address(passport.C4E()), address(c4e));
+        assertEq(passport.POLICY(), address(policy));
+        assertEq(passport.REGISTRY(), address(registry));
+        assertEq(passport.C4E(), address(c4e));
         assertEq(passport.EMISSION_CONTROLLER(), address(emission));
         assertEq(passport.name(), "ChargEra Passport");
     }

@@ -4,9 +4,9 @@ pragma solidity 0.8.37;
 import {Base64} from "@openzeppelin/contracts/utils/Base64.sol";
 
 import {Attestation} from "../src/Types.sol";
-import {ChargerPassport} from "../src/ChargerPassport.sol";
 import {IAttesterRegistry} from "../src/interfaces/IAttesterRegistry.sol";
 import {IChargerPassport} from "../src/interfaces/IChargerPassport.sol";
+import {ChargerPassport, create} from "./Contracts.sol";
 import {ChargerPassportFixture} from "./ChargerPassportFixture.sol";
 import {vm} from "./Vm.sol";
 
@@ -94,8 +94,11 @@ contract ChargerPassportDigestsTest is ChargerPassportFixture {
     }
 
     function test_signatures_areOfOneContract() public {
-        ChargerPassport other = new ChargerPassport(
-            address(policy), address(registry), address(c4e), address(emission)
+        ChargerPassport other = ChargerPassport(
+            create(
+                "ChargerPassport",
+                abi.encode(address(policy), address(registry), address(c4e), address(emission))
+            )
         );
         IChargerPassport.RegistrationRequest memory asked = request();
         (Attestation memory attestation, bytes memory consent) = signed(asked);

@@ -13,7 +13,7 @@ contract ChargerSharesTest is ChargerSharesFixture {
     // What it is ------------------------------------------------------------------------------
 
     function test_constructor_keepsTheAddresses() public view {
-        assertEq(address(shares.PASSPORT()), address(passport));
+        assertEq(shares.PASSPORT(), address(passport));
         assertEq(shares.HUB(), HUB);
         assertEq(shares.EMISSION_CONTROLLER(), EMISSION);
         assertTrue(shares.supportsInterface(type(IERC1155).interfaceId));

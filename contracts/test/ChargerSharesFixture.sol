@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ChargerShares} from "../src/ChargerShares.sol";
+import {ChargerShares, create} from "./Contracts.sol";
 import {TestBase} from "./TestBase.sol";
 import {AssetDouble, PassportDouble} from "./doubles/ChargerSharesDoubles.sol";
 import {vm} from "./Vm.sol";
@@ -27,7 +27,8 @@ abstract contract ChargerSharesFixture is TestBase {
 
     function setUp() public virtual {
         passport = new PassportDouble();
-        shares = new ChargerShares(address(passport), HUB, EMISSION);
+        shares =
+            ChargerShares(create("ChargerShares", abi.encode(address(passport), HUB, EMISSION)));
         euro = new AssetDouble();
         c4e = new AssetDouble();
         passport.mint(OWNER, ID);

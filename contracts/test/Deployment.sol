@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ERC1967Proxy} from "@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol";
-import {AttesterRegistry} from "../src/AttesterRegistry.sol";
-import {C4EToken} from "../src/C4EToken.sol";
-import {ChargerPassport} from "../src/ChargerPassport.sol";
-import {ChargerShares} from "../src/ChargerShares.sol";
-import {EmissionController} from "../src/EmissionController.sol";
-import {NetworkPolicy} from "../src/NetworkPolicy.sol";
-import {NetworkTimelock} from "../src/NetworkTimelock.sol";
-import {TestEuro} from "../src/TestEuro.sol";
 import {IAttesterRegistry} from "../src/interfaces/IAttesterRegistry.sol";
 import {ISettlementHub} from "../src/interfaces/ISettlementHub.sol";
 import {AssetPolicy, Attestation, OperatorId, PolicyParameters} from "../src/Types.sol";
+import {
+    AttesterRegistry,
+    C4EToken,
+    ChargerPassport,
+    ChargerShares,
+    EmissionController,
+    NetworkPolicy,
+    NetworkTimelock,
+    TestEuro,
+    create
+} from "./Contracts.sol";
 import {HubDouble} from "./doubles/HubDouble.sol";
 import {TestBase} from "./TestBase.sol";
 import {vm} from "./Vm.sol";
@@ -44,19 +46,19 @@ abstract contract Deployment is TestBase {
         address emissionProxy = vm.computeCreateAddress(address(this), first + 9);
         address hubProxy = vm.computeCreateAddress(address(this), first + 13);
 
-        timelock = new NetworkTimelock(bootstrap);
-        euro = new TestEuro();
-        c4e = new C4EToken(address(this), emissionProxy);
+        timelock = NetworkTimelock(create("NetworkTimelock", abi.encode(bootstrap)));
+        euro = TestEuro(create("TestEuro", ""));
+        c4e = C4EToken(create("C4EToken", abi.encode(address(this), emissionProxy)));
         policy = NetworkPolicy(
             proxy(
-                address(new NetworkPolicy()),
+                create("NetworkPolicy", ""),
                 abi.encodeCall(
                     NetworkPolicy.initialize,
                     (address(timelock), uint40(START), parameters(), assetPolicies())
                 )
             )
         );
-        address implementation = address(new AttesterRegistry(c4e, ISettlementHub(hubProxy)));
+        address implementation = create("AttesterRegistry", abi.encode(c4e, hubProxy));
         c4e.transfer(registryProxy, ATTESTERS * BOND);
         // A transaction like the others, though forge counts it only under `isolate`.
         vm.setNonce(address(this), uint64(first) + 7);
@@ -71,12 +73,19 @@ abstract contract Deployment is TestBase {
         );
         emission = EmissionController(
             proxy(
-                address(new EmissionController()),
+                create("EmissionController", ""),
                 abi.encodeCall(EmissionController.initialize, (address(timelock)))
             )
         );
-        passport = new ChargerPassport(address(policy), registryProxy, address(c4e), emissionProxy);
-        shares = new ChargerShares(address(passport), hubProxy, emissionProxy);
+        passport = ChargerPassport(
+            create(
+                "ChargerPassport",
+                abi.encode(address(policy), registryProxy, address(c4e), emissionProxy)
+            )
+        );
+        shares = ChargerShares(
+            create("ChargerShares", abi.encode(address(passport), hubProxy, emissionProxy))
+        );
         hub = ISettlementHub(deployHub());
 
         assertEq(address(registry), registryProxy, "registry as foretold");
@@ -93,7 +102,7 @@ abstract contract Deployment is TestBase {
     }
 
     function proxy(address implementation, bytes memory call) internal returns (address) {
-        return address(new ERC1967Proxy(implementation, call));
+        return create("ERC1967Proxy", abi.encode(implementation, call));
     }
 
     function parameters() internal pure virtual returns (PolicyParameters memory) {

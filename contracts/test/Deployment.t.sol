@@ -3,16 +3,42 @@ pragma solidity 0.8.37;
 
 import {ERC1967Utils} from "@openzeppelin/contracts/proxy/ERC1967/ERC1967Utils.sol";
 import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
-import {AttesterRegistry} from "../src/AttesterRegistry.sol";
-import {EmissionController} from "../src/EmissionController.sol";
-import {NetworkPolicy} from "../src/NetworkPolicy.sol";
-import {NoticeUpgradeable} from "../src/NoticeUpgradeable.sol";
+import {
+    AttesterRegistry,
+    EmissionController,
+    NetworkPolicy,
+    Upgradeable,
+    codeOf
+} from "./Contracts.sol";
 import {Deployment} from "./Deployment.sol";
 import {vm} from "./Vm.sol";
 
 contract DeploymentTest is Deployment {
     function setUp() external {
         deploy();
+    }
+
+    /// @dev Optimizer and all: what tests deploy is, byte for byte, what comes with the package.
+    function test_what_is_tested_is_what_is_shipped() external view {
+        string[11] memory names = [
+            "AttesterRegistry",
+            "C4EToken",
+            "ChargerPassport",
+            "ChargerShares",
+            "ERC1967Proxy",
+            "EmissionController",
+            "NetworkPolicy",
+            "NetworkTimelock",
+            "SettlementCourt",
+            "SettlementHub",
+            "TestEuro"
+        ];
+        for (uint256 i = 0; i < names.length; ++i) {
+            string memory path =
+                string.concat("../src/chargera/ledger/contracts/", names[i], ".json");
+            bytes32 shipped = keccak256(vm.parseJsonBytes(vm.readFile(path), ".bytecode"));
+            assertEq(keccak256(codeOf(names[i])), shipped, names[i]);
+        }
     }
 
     function test_everything_owned_is_the_timelocks() external view {
@@ -42,7 +68,7 @@ contract DeploymentTest is Deployment {
         emissionCode.initialize(address(this));
     }
 
-    function implementationOf(NoticeUpgradeable proxied) internal view returns (address) {
+    function implementationOf(Upgradeable proxied) internal view returns (address) {
         bytes32 word = vm.load(address(proxied), ERC1967Utils.IMPLEMENTATION_SLOT);
         return address(uint160(uint256(word)));
     }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {EmissionController} from "../src/EmissionController.sol";
 import {NoticeUpgradeable} from "../src/NoticeUpgradeable.sol";
-import {C4EToken} from "../src/C4EToken.sol";
+import {C4EToken, EmissionController} from "./Contracts.sol";
 import {Deployment} from "./Deployment.sol";
 import {vm} from "./Vm.sol";
 

@@ -3,8 +3,8 @@ pragma solidity 0.8.37;
 
 import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
 import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
-import {NetworkTimelock} from "../src/NetworkTimelock.sol";
 import {INetworkTimelock} from "../src/interfaces/INetworkTimelock.sol";
+import {NetworkTimelock, create} from "./Contracts.sol";
 import {TestBase} from "./TestBase.sol";
 import {vm} from "./Vm.sol";
 
@@ -20,7 +20,7 @@ contract NetworkTimelockTest is TestBase {
 
     function setUp() external {
         vm.warp(1_800_000_000);
-        _timelock = new NetworkTimelock(BOOTSTRAP);
+        _timelock = NetworkTimelock(create("NetworkTimelock", abi.encode(BOOTSTRAP)));
     }
 
     /// @dev Schedule a call to the Timelock itself, wait, and let a stranger execute it.
@@ -47,7 +47,7 @@ contract NetworkTimelockTest is TestBase {
 
     function test_a_bootstrap_key_is_needed() external {
         vm.expectRevert(INetworkTimelock.NoBootstrapKey.selector);
-        new NetworkTimelock(address(0));
+        create("NetworkTimelock", abi.encode(address(0)));
     }
 
     /// @dev I19: nothing before its delay, and nothing unannounced.

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ERC1967Proxy} from "@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol";
 import {ERC1967Utils} from "@openzeppelin/contracts/proxy/ERC1967/ERC1967Utils.sol";
 import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
 import {UUPSUpgradeable} from "@openzeppelin/contracts/proxy/utils/UUPSUpgradeable.sol";
-import {EmissionController} from "../src/EmissionController.sol";
 import {NoticeUpgradeable} from "../src/NoticeUpgradeable.sol";
 import {INoticeUpgradeable} from "../src/interfaces/INoticeUpgradeable.sol";
+import {EmissionController, create} from "./Contracts.sol";
 import {TestBase} from "./TestBase.sol";
 import {vm} from "./Vm.sol";
 
@@ -49,9 +48,10 @@ contract NoticeUpgradeableTest is TestBase {
     function setUp() external {
         vm.warp(START);
         _proxied = EmissionController(
-            address(
-                new ERC1967Proxy(
-                    address(new EmissionController()),
+            create(
+                "ERC1967Proxy",
+                abi.encode(
+                    create("EmissionController", ""),
                     abi.encodeCall(EmissionController.initialize, (OWNER))
                 )
             )
@@ -283,13 +283,16 @@ contract NoticeUpgradeableTest is TestBase {
     // Initializing ------------------------------------------------------------------------------
 
     function test_an_owner_is_needed() external {
-        address code = address(new EmissionController());
+        address code = create("EmissionController", "");
         vm.expectRevert(INoticeUpgradeable.ZeroOwner.selector);
-        new ERC1967Proxy(code, abi.encodeCall(EmissionController.initialize, (address(0))));
+        create(
+            "ERC1967Proxy",
+            abi.encode(code, abi.encodeCall(EmissionController.initialize, (address(0))))
+        );
     }
 
     function test_an_implementation_by_itself_is_dead() external {
-        EmissionController code = new EmissionController();
+        EmissionController code = EmissionController(create("EmissionController", ""));
         vm.expectRevert(Initializable.InvalidInitialization.selector);
         code.initialize(address(this));
         assertEq(code.owner(), address(0));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {AttesterRegistry} from "../src/AttesterRegistry.sol";
 import {IAttesterRegistry} from "../src/interfaces/IAttesterRegistry.sol";
 import {IChargerShares} from "../src/interfaces/IChargerShares.sol";
 import {Split} from "../src/Split.sol";
@@ -15,6 +14,7 @@ import {
     PolicyParameters,
     Rail
 } from "../src/Types.sol";
+import {AttesterRegistry} from "./Contracts.sol";
 import {SettlementHubFixture} from "./SettlementHubFixture.sol";
 import {vm} from "./Vm.sol";
 
@@ -223,7 +223,7 @@ contract SettlementHubBatchTest is SettlementHubFixture {
         assertBounds(address(euro), 24e6, 1, 24e6 + 98 * 2.4e6);
     }
 
-    function test_without_a_row_there_is_no_rate() external {
+    function test_without_a_row_there_is_no_rate() external view {
         assertBounds(address(shares), 0, 1, 0);
     }
 

@@ -5,8 +5,6 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 import {IChargerPassport} from "../src/interfaces/IChargerPassport.sol";
 import {ISettlementHub, ISettlementTypes} from "../src/interfaces/ISettlementHub.sol";
-import {SettlementCourt} from "../src/SettlementCourt.sol";
-import {SettlementHub} from "../src/SettlementHub.sol";
 import {
     Attestation,
     Batch,
@@ -18,11 +16,18 @@ import {
     PolicyParameters,
     Rail
 } from "../src/Types.sol";
+import {Coin, SettlementHub, create} from "./Contracts.sol";
 import {Deployment} from "./Deployment.sol";
 import {vm} from "./Vm.sol";
 
 /// @title The hub among the contracts of production, with passports, payers and a gateway.
 abstract contract SettlementHubFixture is Deployment, ISettlementTypes {
+    bytes32 private constant PERMIT_TYPEHASH = keccak256(
+        "Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
+    );
+    bytes32 private constant RECEIVE_TYPEHASH = keccak256(
+        "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
+    );
     uint256 internal constant HOST_KEY = uint256(keccak256("host"));
     uint256 internal constant GATEWAY_KEY = uint256(keccak256("gateway"));
     address internal constant GOVERNOR = address(0x60F);
@@ -43,7 +48,8 @@ abstract contract SettlementHubFixture is Deployment, ISettlementTypes {
     bytes32[] internal passports;
     /// @dev When the first session starts; session n starts n x 3,700 s later on EVSE 1.
     uint40 internal base;
-    SettlementCourt internal court;
+    /// @dev The second half of the hub, called by itself.
+    ISettlementHub internal court;
 
     function setUp() public virtual {
         deployAll(2);
@@ -52,13 +58,18 @@ abstract contract SettlementHubFixture is Deployment, ISettlementTypes {
     /// @dev The court knows the others before they are: its deployer's nonces tell where.
     function deployAll(uint256 passportCount) internal {
         uint256 first = vm.getNonce(address(this)) + 1;
-        court = new SettlementCourt(
-            created(first + 2),
-            created(first + 10),
-            created(first + 11),
-            created(first + 4),
-            created(first + 7),
-            created(first)
+        court = ISettlementHub(
+            create(
+                "SettlementCourt",
+                abi.encode(
+                    created(first + 2),
+                    created(first + 10),
+                    created(first + 11),
+                    created(first + 4),
+                    created(first + 7),
+                    created(first)
+                )
+            )
         );
         deploy();
         for (uint256 i = 0; i < passportCount; ++i) {
@@ -78,14 +89,19 @@ abstract contract SettlementHubFixture is Deployment, ISettlementTypes {
     }
 
     function deployHub() internal override returns (address) {
-        SettlementHub implementation = new SettlementHub(
-            address(c4e),
-            address(passport),
-            address(shares),
-            address(policy),
-            address(registry),
-            address(timelock),
-            address(court)
+        SettlementHub implementation = SettlementHub(
+            create(
+                "SettlementHub",
+                abi.encode(
+                    address(c4e),
+                    address(passport),
+                    address(shares),
+                    address(policy),
+                    address(registry),
+                    address(timelock),
+                    address(court)
+                )
+            )
         );
         return proxy(
             address(implementation), abi.encodeCall(SettlementHub.initialize, (address(timelock)))
@@ -199,6 +215,60 @@ abstract contract SettlementHubFixture is Deployment, ISettlementTypes {
         bytes memory signature =
             sign(payerKey(session), openDigest(OPERATOR, keyOf(session), asset, max, until));
         return hub.open(payerOf(session), OPERATOR, keyOf(session), asset, max, until, signature);
+    }
+
+    /// @dev Like the two below: by payer `payer`, who has the money, for session `session`.
+    function openByPermit(Coin coin, uint256 payer, uint256 session, uint64 max) internal {
+        uint64 until = uint64(time());
+        bytes memory signature =
+            sign(payerKey(payer), openDigest(OPERATOR, keyOf(session), address(coin), max, until));
+        bytes32 digest = permitDigest(coin, payerOf(payer), max, until);
+        openByPermit(coin, payer, session, max, signature, digest);
+    }
+
+    function openByPermit(
+        Coin coin,
+        uint256 payer,
+        uint256 session,
+        uint64 max,
+        bytes memory signature,
+        bytes32 digest
+    ) internal {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(payerKey(payer), digest);
+        address asset = address(coin);
+        uint64 until = uint64(time());
+        bytes16 key = keyOf(session);
+        hub.openWithPermit(payerOf(payer), OPERATOR, key, asset, max, until, signature, v, r, s);
+    }
+
+    function openByAuthorization(Coin coin, uint256 payer, uint256 session, uint64 max) internal {
+        address from = payerOf(payer);
+        bytes16 key = keyOf(session);
+        uint64 until = uint64(time() + 1);
+        bytes32 id = keccak256(abi.encode(from, OPERATOR, key));
+        bytes memory signature = sign(payerKey(payer), receiveDigest(coin, from, max, until, id));
+        hub.openWithAuthorization(from, OPERATOR, key, address(coin), max, until, signature);
+    }
+
+    function permitDigest(Coin coin, address owner, uint256 value, uint256 until)
+        internal
+        view
+        returns (bytes32)
+    {
+        bytes32 structHash = keccak256(
+            abi.encode(PERMIT_TYPEHASH, owner, address(hub), value, coin.nonces(owner), until)
+        );
+        return keccak256(abi.encodePacked(hex"1901", coin.DOMAIN_SEPARATOR(), structHash));
+    }
+
+    function receiveDigest(Coin coin, address from, uint256 value, uint256 until, bytes32 nonce)
+        internal
+        view
+        returns (bytes32)
+    {
+        bytes32 structHash =
+            keccak256(abi.encode(RECEIVE_TYPEHASH, from, address(hub), value, 0, until, nonce));
+        return keccak256(abi.encodePacked(hex"1901", coin.DOMAIN_SEPARATOR(), structHash));
     }
 
     function escrowIdOf(uint256 session) internal pure returns (bytes32) {

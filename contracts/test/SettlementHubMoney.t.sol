@@ -5,21 +5,14 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
 
-import {SettlementHub} from "../src/SettlementHub.sol";
 import {AssetPolicy, Batch, OperatorId, PolicyParameters, Rail} from "../src/Types.sol";
+import {SettlementHub} from "./Contracts.sol";
 import {WalletDouble} from "./doubles/WalletDouble.sol";
 import {SettlementHubFixture} from "./SettlementHubFixture.sol";
 import {vm} from "./Vm.sol";
 
 /// @title Escrows, gateway, prepaid C4E and withdrawals, an entry point after the other.
 contract SettlementHubMoneyTest is SettlementHubFixture {
-    bytes32 private constant PERMIT_TYPEHASH = keccak256(
-        "Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
-    );
-    bytes32 private constant RECEIVE_TYPEHASH = keccak256(
-        "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
-    );
-
     // Deployment --------------------------------------------------------------------------------
 
     function test_the_timelock_owns_it_and_nobody_initializes_again() external {
@@ -142,42 +135,33 @@ contract SettlementHubMoneyTest is SettlementHubFixture {
         assertEq(euro.balanceOf(address(hub)), 10e6);
     }
 
-    function test_open_with_permit_and_after_somebody_used_the_permit() external {
-        for (uint256 session = 1; session <= 2; ++session) {
-            address payer = payerOf(session);
-            euro.faucet(payer, 10e6);
-            uint64 until = uint64(time());
-            (uint8 v, bytes32 r, bytes32 s) =
-                vm.sign(payerKey(session), permitDigest(payer, 10e6, until));
-            if (session == 2) euro.permit(payer, address(hub), 10e6, until, v, r, s);
-            hub.openWithPermit(
-                payer,
-                OPERATOR,
-                keyOf(session),
-                address(euro),
-                10e6,
-                until,
-                sign(
-                    payerKey(session),
-                    openDigest(OPERATOR, keyOf(session), address(euro), 10e6, until)
-                ),
-                v,
-                r,
-                s
-            );
-            assertEq(hub.escrowOf(escrowIdOf(session)).max, 10e6);
-        }
+    function test_open_with_permit() external {
+        euro.faucet(payerOf(1), 10e6);
+        openByPermit(euro, 1, 1, 10e6);
+        assertEq(hub.escrowOf(escrowIdOf(1)).max, 10e6);
+    }
+
+    function test_open_with_permit_that_somebody_used_before() external {
+        address payer = payerOf(1);
+        euro.faucet(payer, 10e6);
+        uint64 until = uint64(time());
+        bytes32 digest = permitDigest(euro, payer, 10e6, until);
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(payerKey(1), digest);
+        euro.permit(payer, address(hub), 10e6, until, v, r, s);
+        bytes memory signature =
+            sign(payerKey(1), openDigest(OPERATOR, keyOf(1), address(euro), 10e6, until));
+        openByPermit(euro, 1, 1, 10e6, signature, digest);
+        assertEq(hub.escrowOf(escrowIdOf(1)).max, 10e6);
     }
 
     /// @dev A permit is only an allowance.
     function test_permit_alone_opens_nothing() external {
         address payer = payerOf(1);
         euro.faucet(payer, 10e6);
-        uint64 until = uint64(time());
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(payerKey(1), permitDigest(payer, 10e6, until));
+        bytes32 digest = permitDigest(euro, payer, 10e6, time());
         bytes memory other = sign(payerKey(2), keccak256("anything"));
         vm.expectRevert(abi.encodeWithSelector(WrongSignature.selector, payer));
-        hub.openWithPermit(payer, OPERATOR, keyOf(1), address(euro), 10e6, until, other, v, r, s);
+        openByPermit(euro, 1, 1, 10e6, other, digest);
     }
 
     function test_open_with_permit_that_fails_needs_an_allowance() external {
@@ -196,7 +180,8 @@ contract SettlementHubMoneyTest is SettlementHubFixture {
         address payer = payerOf(1);
         euro.faucet(payer, 20e6);
         uint64 until = uint64(time() + 1);
-        bytes memory signature = sign(payerKey(1), receiveDigest(payer, 10e6, until, escrowIdOf(1)));
+        bytes memory signature =
+            sign(payerKey(1), receiveDigest(euro, payer, 10e6, until, escrowIdOf(1)));
         hub.openWithAuthorization(payer, OPERATOR, keyOf(1), address(euro), 10e6, until, signature);
         assertEq(hub.escrowOf(escrowIdOf(1)).max, 10e6);
         assertEq(euro.balanceOf(address(hub)), 10e6);
@@ -396,26 +381,5 @@ contract SettlementHubMoneyTest is SettlementHubFixture {
         vm.expectEmit(address(hub));
         emit RefundAsked(escrowIdOf(session), payableAt);
         hub.askRefund(OPERATOR, keyOf(session));
-    }
-
-    function permitDigest(address owner, uint256 value, uint256 until)
-        private
-        view
-        returns (bytes32)
-    {
-        bytes32 structHash = keccak256(
-            abi.encode(PERMIT_TYPEHASH, owner, address(hub), value, euro.nonces(owner), until)
-        );
-        return keccak256(abi.encodePacked(hex"1901", euro.DOMAIN_SEPARATOR(), structHash));
-    }
-
-    function receiveDigest(address from, uint256 value, uint256 until, bytes32 nonce)
-        private
-        view
-        returns (bytes32)
-    {
-        bytes32 structHash =
-            keccak256(abi.encode(RECEIVE_TYPEHASH, from, address(hub), value, 0, until, nonce));
-        return keccak256(abi.encodePacked(hex"1901", euro.DOMAIN_SEPARATOR(), structHash));
     }
 }

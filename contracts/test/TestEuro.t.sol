@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {TestEuro} from "../src/TestEuro.sol";
+import {TestEuro, create} from "./Contracts.sol";
 import {TestBase} from "./TestBase.sol";
 import {vm} from "./Vm.sol";
 
 contract TestEuroTest is TestBase {
-    TestEuro private _euro = new TestEuro();
+    TestEuro private _euro = TestEuro(create("TestEuro", ""));
 
     function test_says_that_it_is_simulated() external view {
         assertEq(_euro.name(), "Test Euro (simulated)");

@@ -4,9 +4,7 @@ pragma solidity 0.8.37;
 import {ERC3009} from "@openzeppelin/contracts/token/ERC20/extensions/draft-ERC3009.sol";
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
-import {C4EToken} from "../src/C4EToken.sol";
-import {TestEuro} from "../src/TestEuro.sol";
-import {TransferAuthorization} from "../src/TransferAuthorization.sol";
+import {C4EToken, Coin, TestEuro, create} from "./Contracts.sol";
 import {TestBase} from "./TestBase.sol";
 import {vm} from "./Vm.sol";
 
@@ -29,10 +27,10 @@ abstract contract TransferAuthorizationTest is TestBase {
     address private constant BOB = address(0xB0B);
     uint256 private constant START = 1_800_000_000;
 
-    TransferAuthorization private _asset;
+    Coin private _asset;
     address private _payer = vm.addr(KEY);
 
-    function give(address to, uint256 amount) internal virtual returns (TransferAuthorization);
+    function give(address to, uint256 amount) internal virtual returns (Coin);
 
     function setUp() external {
         vm.warp(START);
@@ -126,16 +124,16 @@ abstract contract TransferAuthorizationTest is TestBase {
 }
 
 contract C4ETransferAuthorizationTest is TransferAuthorizationTest {
-    function give(address to, uint256 amount) internal override returns (TransferAuthorization) {
-        C4EToken c4e = new C4EToken(address(this), address(1));
+    function give(address to, uint256 amount) internal override returns (Coin) {
+        C4EToken c4e = C4EToken(create("C4EToken", abi.encode(address(this), address(1))));
         c4e.transfer(to, amount);
         return c4e;
     }
 }
 
 contract TestEuroTransferAuthorizationTest is TransferAuthorizationTest {
-    function give(address to, uint256 amount) internal override returns (TransferAuthorization) {
-        TestEuro euro = new TestEuro();
+    function give(address to, uint256 amount) internal override returns (Coin) {
+        TestEuro euro = TestEuro(create("TestEuro", ""));
         euro.faucet(to, amount);
         return euro;
     }

@@ -22,6 +22,10 @@ interface Vm {
     function getBlockTimestamp() external view returns (uint256);
     function snapshotState() external returns (uint256 id);
     function revertToState(uint256 id) external returns (bool done);
+    function deployCode(string calldata artifact, bytes calldata arguments)
+        external
+        returns (address);
+    function getCode(string calldata artifact) external view returns (bytes memory);
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
     function label(address account, string calldata name) external;
 

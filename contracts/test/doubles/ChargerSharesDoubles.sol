@@ -85,7 +85,7 @@ contract HolderDouble is IERC1155Receiver {
         accepts = false;
     }
 
-    function onReceipt(address to, bytes[] calldata calls) external {
+    function onReceipt(address to, bytes[] memory calls) external {
         _target = to;
         _calls = calls;
         receipts = 0;

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {AttesterRegistry} from "../../src/AttesterRegistry.sol";
-import {C4EToken} from "../../src/C4EToken.sol";
 import {ISettlementHub} from "../../src/interfaces/ISettlementHub.sol";
-import {TestEuro} from "../../src/TestEuro.sol";
 import {Batch, Leaf, LeafMeter, Rail} from "../../src/Types.sol";
+import {AttesterRegistry, C4EToken, TestEuro} from "../Contracts.sol";
 import {SettlementHubFixture} from "../SettlementHubFixture.sol";
 import {vm} from "../Vm.sol";
 
@@ -120,16 +118,9 @@ contract SettlementHubHandler is SettlementHubFixture {
         max = uint64(bound(max, 0, escrow.max - 1));
         uint64 until = uint64(time());
         address payer = payerOfSession(session);
-        bytes32 id = idOf(session);
+        bytes memory signature = sign(OPERATOR_KEY, lowerDigest(idOf(session), max, until));
         uint256 before = hub.withdrawable(payer, assetOf(session));
-        hub.lowerMax(
-            payer,
-            OPERATOR,
-            keyOf(session),
-            max,
-            until,
-            sign(OPERATOR_KEY, lowerDigest(id, max, until))
-        );
+        hub.lowerMax(payer, OPERATOR, keyOf(session), max, until, signature);
         assertEq(hub.withdrawable(payer, assetOf(session)) - before, escrow.max - max);
         ++did["lower"];
     }

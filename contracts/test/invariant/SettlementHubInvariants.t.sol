@@ -3,10 +3,8 @@ pragma solidity 0.8.37;
 
 import {Batch, Rail} from "../../src/Types.sol";
 import {ISettlementHub, ISettlementTypes} from "../../src/interfaces/ISettlementHub.sol";
-import {AttesterRegistry} from "../../src/AttesterRegistry.sol";
-import {C4EToken} from "../../src/C4EToken.sol";
-import {TestEuro} from "../../src/TestEuro.sol";
 import {Split} from "../../src/Split.sol";
+import {AttesterRegistry, C4EToken, TestEuro} from "../Contracts.sol";
 import {TestBase} from "../TestBase.sol";
 import {vm} from "../Vm.sol";
 import {SettlementHubHandler} from "./SettlementHubHandler.sol";

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ChargerShares} from "../../src/ChargerShares.sol";
-import {AssetDouble, PassportDouble} from "../doubles/ChargerSharesDoubles.sol";
-import {vm} from "../Vm.sol";
+import {ChargerShares} from "../src/ChargerShares.sol";
+import {AssetDouble, PassportDouble} from "../test/doubles/ChargerSharesDoubles.sol";
+import {vm} from "../test/Vm.sol";
 
 /// @title Lemmas on the accumulator of the shares, proved for all inputs of the widths given.
 /// @dev By halmos, on the contract itself: the passport's owner has what is not released, Alice
