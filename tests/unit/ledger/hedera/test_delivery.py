@@ -378,3 +378,47 @@ async def test_any_faults__never_two_effects_and_in_the_end_one(
     await rig.once()
     assert rig.succeeded == 1
     assert rig.store.states().count("done") == 1
+
+
+@pytest.mark.parametrize(
+    ("results", "status"),
+    [
+        (["DUPLICATE_TRANSACTION"], None),
+        (["DUPLICATE_TRANSACTION", "SUCCESS"], "SUCCESS"),
+        (["INVALID_NODE_ACCOUNT", "SUCCESS"], "SUCCESS"),
+        (["INVALID_SIGNATURE", "DUPLICATE_TRANSACTION"], "INVALID_SIGNATURE"),
+    ],
+)
+async def test_resolve__duplicates_say_nothing_and_a_success_counts(
+    rig: Rig, results: list[str], status: str | None
+) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/blocks"):
+            return rig.network.answer(request)
+        row = {
+            "charged_tx_fee": 1,
+            "consensus_timestamp": "5.000000000",
+            "entity_id": None,
+            "name": "X",
+            "nonce": 0,
+            "scheduled": False,
+        }
+        return httpx2.Response(
+            200, json={"transactions": [row | {"result": result} for result in results]}
+        )
+
+    transaction_id = HederaTransactionId.new(PAYER, rig.clock.now(), 1)
+    rig.wait(200)
+    outcome = await Delivery(rig.network, mirror_answering(answer), rig.clock).resolve(
+        transaction_id
+    )
+    assert (outcome and outcome.status) == status
+
+
+async def test_bring__taken_without_an_answer_and_then_refused__not_known(rig: Rig) -> None:
+    """A refusal now says nothing of what was taken before: nobody may take another id yet."""
+    rig.network.faults = ["time-out after success", "INVALID_SIGNATURE"]
+    rig.network.receipts_lost = rig.network.mirror_down = True
+    with pytest.raises(Unavailable, match="not known yet"):
+        await rig.once()
+    assert rig.store.states() == ["sent"]
