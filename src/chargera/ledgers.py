@@ -180,7 +180,14 @@ async def _on_hedera(parts: LedgerParts, network: Profile, stack: AsyncExitStack
         )
     hedera = await open_hedera(parts, network, stack)
     submit_key = FileSigner(parts.data_dir / SUBMIT_KEY_FILE)
-    topic = HederaTopic(present.topic_id, hedera.client, hedera.delivery, parts.clock, [submit_key])
+    topic = HederaTopic(
+        present.topic_id,
+        hedera.client,
+        hedera.delivery,
+        parts.clock,
+        [submit_key],
+        former=[row.topic_id for row in topics[:-1]],
+    )
     return Ledger(
         topic,
         hedera.chain,
