@@ -234,7 +234,7 @@ class Settling:
     async def turn(self) -> None:
         """Do what is due by the network's clock."""
         async with self._turn:
-            await self._once()
+            await self._once([])
 
     async def _read_policies(self) -> None:
         """Take up the versions that the policy has gained, a look a minute at most."""
@@ -243,13 +243,15 @@ class Settling:
             self.terms.policies = await read_policies(self.contracts, self.terms.policies)
             self._policies_due = now + POLICY_POLL_S
 
-    async def _once(self) -> bool:
+    async def _once(self, formed: list[str]) -> bool:
+        """Do one round; batches that are formed in it are added to `formed`."""
         await self._read_policies()
         moved = await self.registrations.advance()
         moved = await self.custody.advance() or moved
         if await self.settlement.waits_for_anchor():
             await self.parts.anchor_now()
-        moved = bool(await self.settlement.form()) or moved
+        formed += (fresh := await self.settlement.form())
+        moved = bool(fresh) or moved
         await self.payments.close_used()
         await self.host_returns.note()
         moved = await self.keeper.turn() or moved
@@ -278,18 +280,21 @@ class Settling:
         """Look at once: an attester has answered."""
         self._woken.set()
 
-    async def quiet(self, *, at_once: bool = False) -> None:
-        """Go on until nothing moves and no attester is waited for, or time is up."""
-        deadline = asyncio.get_running_loop().time() + QUIET_S
+    async def quiet(self, *, at_once: bool = False) -> list[str]:
+        """Go on until nothing moves and no attester is waited for, or time is up.
+
+        Returns the digests of the batches that were formed meanwhile, newest first.
+        """
+        deadline = time.monotonic() + QUIET_S
         async with self._turn:
-            if at_once:
-                await self.settlement.form(at_once=True)
-            while asyncio.get_running_loop().time() < deadline:
-                moved = await self._once()
-                if not moved and not await self._waits_for_attesters():
-                    return
-                if not moved:
-                    await self.wait(POLL_S)
+            formed = await self.settlement.form(at_once=True) if at_once else []
+            while time.monotonic() < deadline:
+                if await self._once(formed):
+                    continue
+                if not await self._waits_for_attesters():
+                    break
+                await self.wait(POLL_S)
+        return formed[::-1]
 
     async def _waits_for_attesters(self) -> bool:
         async with self.parts.database.work() as work:
@@ -301,13 +306,11 @@ class Settling:
 
     async def close(self) -> list[BatchView]:
         """Anchor, form batches of all that waits, and go as far as that goes now."""
-        async with self.parts.database.work() as work:
-            before = {row.digest for row in await work.settlement.batches(tuple(BatchStage))}
         await self.parts.anchor_now()
-        await self.quiet(at_once=True)
+        formed = await self.quiet(at_once=True)
         async with self.parts.database.work() as work:
-            rows = await work.settlement.batches(tuple(BatchStage))
-        return [batch_view(row) for row in rows if row.digest not in before]
+            rows = [await work.settlement.batch(digest) for digest in formed]
+        return [batch_view(row) for row in rows if row is not None]
 
     async def settle(self) -> list[BatchView]:
         """Settle every batch whose window is over, and return all batches."""
