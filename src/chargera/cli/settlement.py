@@ -1,5 +1,6 @@
-"""`chargera settlement`: close, list, show, settle, claim; the last two without any server."""
+"""`chargera settlement`: close, list, show, settle, claim, operator-key; some need no server."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,7 +8,14 @@ from urllib.parse import quote
 
 import typer
 
-from chargera.cli.chain_access import KeyFile, Rpc, TrustFile, load_key, on_chain
+from chargera.cli.chain_access import (
+    KeyFile,
+    Rpc,
+    TrustFile,
+    load_key,
+    on_chain,
+    with_server_chain,
+)
 from chargera.cli.client import Server
 from chargera.cli.files import read_bytes
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, noun
@@ -118,3 +126,45 @@ async def _claim(
     sender = DirectSender(contracts, load_key(key))
     claims = await pay_holders(contracts, sender, passport, holder, tell_last=True)
     return [asdict(claim_view(claim)) for claim in claims]
+
+
+@app.command("operator-key")
+def operator_key(
+    new: Annotated[str, typer.Option("--new", help="Address that is to sign for the operator.")],
+    rpc: Rpc = None,
+    trust: TrustFile = None,
+    key: KeyFile = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Announce another key of the operator, by the one in force (default: keys/operator).
+
+    It is in force two days later; until then the old one signs, and may announce once more.
+    """
+    from chargera.cli.verify import read_trust
+    from chargera.proofs.chain_values import parse_address
+    from chargera.proofs.trust import parse_trust
+
+    signer = parse_address(new, field="new")
+    current = key if key is not None or rpc is not None else data_dir / "keys" / "operator"
+    if rpc is None:
+        trusted = parse_trust(json.loads(Server(data_dir).file("/deployment.json")))
+        told = with_server_chain(
+            data_dir, lambda contracts: _announce(contracts, current, trusted.operator_id, signer)
+        )
+    else:
+        operator_id = "" if trust is None else read_trust(trust).operator_id
+        told = on_chain(
+            rpc, trust, lambda contracts: _announce(contracts, current, operator_id, signer)
+        )
+    show(told, as_json)
+
+
+async def _announce(
+    contracts: "ChainContracts", key: Path | None, operator_id: str | None, signer: bytes
+) -> dict[str, Any]:
+    from chargera.ledger.network_contracts import DirectSender
+    from chargera.ledger.operator_keys import announce_signer
+
+    sender = DirectSender(contracts, load_key(key))
+    return asdict(await announce_signer(contracts, sender, operator_id or "", signer))
