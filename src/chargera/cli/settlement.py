@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 app = noun("settlement", "Batches of bills: close, list, show, settle, claim.")
 
 COLUMNS = ["batch", "asset", "state", "window_ends_at", "sessions", "skipped", "transaction_hash"]
+ADDRESS_CHARS = 42
 CLOSE_TIMEOUT_S = 180.0
 
 
@@ -130,7 +131,10 @@ async def _claim(
 
 @app.command("operator-key")
 def operator_key(
-    new: Annotated[str, typer.Option("--new", help="Address that is to sign for the operator.")],
+    new: Annotated[
+        str,
+        typer.Option("--new", help="Who is to sign for the operator: a key file or an address."),
+    ],
     rpc: Rpc = None,
     trust: TrustFile = None,
     key: KeyFile = None,
@@ -145,7 +149,8 @@ def operator_key(
     from chargera.proofs.chain_values import parse_address
     from chargera.proofs.trust import parse_trust
 
-    signer = parse_address(new, field="new")
+    is_address = len(new) == ADDRESS_CHARS and new.startswith("0x")
+    signer = parse_address(new, field="new") if is_address else load_key(Path(new)).address
     current = key if key is not None or rpc is not None else data_dir / "keys" / "operator"
     if rpc is None:
         trusted = parse_trust(json.loads(Server(data_dir).file("/deployment.json")))

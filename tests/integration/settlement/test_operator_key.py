@@ -39,7 +39,7 @@ async def test_operator_key__announced_by_the_key_in_force__takes_its_place(
     code = await asyncio.to_thread(
         cli.run,
         [
-            *("settlement", "operator-key", "--new", new.address_text),
+            *("settlement", "operator-key", "--new", str(tmp_path / "new-operator")),
             *("--data-dir", str(net.server.options.data_dir), "--json"),
         ],
     )
