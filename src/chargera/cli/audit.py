@@ -26,7 +26,9 @@ def audit(
             "--anchors", help="FILE of all topic messages, or mirror:URL; several are compared."
         ),
     ] = None,
-    rpc: Annotated[str | None, typer.Option("--rpc", help="Address of the chain.")] = None,
+    rpc: Annotated[
+        str | None, typer.Option("--rpc", help="Address of the chain, or mirror:URL.")
+    ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:

@@ -41,7 +41,9 @@ def verify(
     ] = None,
     rpc: Annotated[
         str | None,
-        typer.Option("--rpc", help="RPC address of the chain that settles, to ask it as well."),
+        typer.Option(
+            "--rpc", help="Address of the chain that settles, or mirror:URL, to ask it too."
+        ),
     ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
@@ -64,7 +66,7 @@ def verify(
         old_checkpoint=None if old_checkpoint is None else _checkpoint(old_checkpoint),
         mirrors=None if anchors is None else _mirrors(anchors, data),
         logs=[] if old_checkpoint is None else _logs(old_checkpoint, anchors or ()),
-        chain=None if rpc is None else _chain_answer(rpc.removeprefix(MIRROR), trust, data),
+        chain=None if rpc is None else _chain_answer(rpc, trust, data),
     )
     document = verdict.as_dict()
     show(document, as_json, steps_text(document))
