@@ -91,6 +91,7 @@ METRIC_NOTES = {
     "log_lag_seconds": "promise P2: at most twice the checkpoint interval",
     "anchor_size": "entries that nobody can rewrite any more",
     "anchor_lag_seconds": "promise P3: at most the anchor interval and five minutes",
+    "anchor_window_seconds": "the interval of the NetworkPolicy in force, and consensus",
     "settlement_step_seconds": "above a minute for long: readiness says so, the log why",
     "settlement_chain_lag_seconds": "the chain stands, or nothing happens on it",
     "settlement_batches_open": "rises for long: nobody signs, or the chain refuses",

@@ -607,6 +607,7 @@ class Server:
             tlog_proof=self.tlog_proof,
             trust=self.trust,
             secure_cookies=self.settings.http.secure_cookies,
+            anchor_window=lambda: self.anchoring.health.window,
             settlement=None if self.settling is None else self.settling.shown(),
         )
 

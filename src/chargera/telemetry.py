@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import IO, Any
 
 import structlog
@@ -195,6 +196,11 @@ def server_metrics(
         ("log_lag_seconds", "Age of the oldest entry without head", lambda: sequencer().lag_s),
         ("anchor_size", "Entries under the anchored head", lambda: anchoring().anchored_size),
         ("anchor_lag_seconds", "Age of the oldest head without anchor", lambda: anchoring().lag_s),
+        (
+            "anchor_window_seconds",
+            "Longest time for which a rewrite could go unseen",
+            lambda: anchoring().window / timedelta(seconds=1),
+        ),
         ("settlement_step_seconds", "Since the keeper came round", lambda: settlement().step_age_s),
         (
             "settlement_chain_lag_seconds",

@@ -39,6 +39,9 @@ DELIVER_JOB = "anchor.deliver"
 OVERDUE = timedelta(minutes=5)
 """So much beyond the interval without an anchor is an incident (promise P3)."""
 
+CONSENSUS = timedelta(seconds=10)
+"""What consensus and a mirror take at most, usually; the embedded topic takes nothing."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -61,6 +64,8 @@ class AnchoringHealth:
     lag_s: float
     """Network time for which the oldest head without an anchor has waited."""
     anchored_size: int
+    window: timedelta = timedelta()
+    """For so long a rewrite could go unseen: the policy's interval, and consensus."""
 
 
 class Anchoring:
@@ -109,6 +114,7 @@ class Anchoring:
             reason=reason,
             lag_s=lag.total_seconds(),
             anchored_size=last.tree_size if last else 0,
+            window=self.policy.interval + CONSENSUS,
         )
 
     async def tick(self) -> None:

@@ -69,7 +69,12 @@ async def show_log(site: Site, request: Request) -> Response:
 
 async def gather_log(site: Site, visit: Visit) -> Values:
     """Return what the live fragment of the log shows."""
-    return {"head": await log_head(visit.work), "now": site.services.clock.now()}
+    window = site.services.anchor_window
+    return {
+        "head": await log_head(visit.work),
+        "now": site.services.clock.now(),
+        "window": None if window is None else window(),
+    }
 
 
 async def find_entry(site: Site, request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from chargera.app.admin_ports import AdminDatabase, IsConnected
 from chargera.app.billing import ReviewDecision
@@ -65,5 +66,7 @@ class PageServices:
     """This network's own trust file, for its own receipts."""
     secure_cookies: bool
     """Served over TLS: cookies are never sent without."""
+    anchor_window: Callable[[], timedelta] | None = None
+    """For how long a rewrite could go unseen by the policy in force; None: it is not told."""
     settlement: PageSettlement | None = None
     """None: this network settles nothing on chain, and says so."""
