@@ -41,6 +41,8 @@ from tests.server import ServerProcess
 T = TypeVar("T")
 
 WINDOW_S = 600
+INTERVAL_S = 1_200
+"""How long bills wait for a batch: until a round's first kill is set."""
 STATION = "CP-1"
 EVSES = (1, 2, 3)
 WALLET_EVSE = 3
@@ -55,8 +57,7 @@ SETTINGS = {
     "SETTLEMENT_ATTESTERS": "false",
     "SETTLEMENT_WINDOW_S": WINDOW_S,
     "SETTLEMENT_CONTEST_PERIOD_S": CONTEST_S,
-    "SETTLEMENT_BATCH_SESSIONS": len(EVSES),
-    "SETTLEMENT_BATCH_INTERVAL_S": 2_000_000,
+    "SETTLEMENT_BATCH_INTERVAL_S": INTERVAL_S,
     "LEDGER_ANCHOR_INTERVAL_S": 2_000_000,
     "CHAIN_SNAPSHOT_INTERVAL": 1_000_000,
 }
@@ -259,12 +260,15 @@ class KeeperOrdeal:
 
     @contextmanager
     def _time_passing(self) -> Iterator[None]:
-        """Let windows end within the block."""
+        """Let bills come into a batch, and windows end, within the block."""
 
         def pass_time() -> None:
-            batches = self._call("GET", "settlement/batches")
-            if any(batch["state"] == "proposed" for batch in batches):
+            batches = self._call("GET", "settlement/batches?all=true")
+            states = {batch["state"] for batch in batches}
+            if "proposed" in states:
                 self._advance(WINDOW_S + 2)
+            elif not states & {"formed", "signed"} and self._settled(batches) < len(self.sessions):
+                self._advance(INTERVAL_S)
 
         with self._repeating(pass_time):
             yield
@@ -296,11 +300,12 @@ class KeeperOrdeal:
 
     def _is_paid(self) -> bool:
         batches = self._call("GET", "settlement/batches?all=true")
-        open_batches = [b for b in batches if b["state"] not in ("settled", "dropped")]
-        settled = sum(batch["sessions"] for batch in batches if batch["state"] == "settled")
-        if open_batches or settled < len(self.sessions):
+        if self._settled(batches) < len(self.sessions):
             return False
         return self._on_chain(self._nothing_is_due)
+
+    def _settled(self, batches: list[dict[str, Any]]) -> int:
+        return sum(batch["sessions"] for batch in batches if batch["state"] == "settled")
 
     async def _nothing_is_due(self, contracts: ChainContracts) -> bool:
         token_id = int(self.passport_id, 16)
