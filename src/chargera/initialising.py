@@ -26,7 +26,7 @@ from chargera.domain.errors import Refused
 from chargera.eventlog.custody import open_key
 from chargera.ledger.chain_key import ChainKey
 from chargera.ledger.evm.deployment import Plan
-from chargera.ledger.hedera.accounts import ED25519
+from chargera.ledger.hedera.accounts import check_signs_typed_data
 from chargera.ledger.hedera.initialise import Access, Initialisation, Wanted
 from chargera.ledger.hedera.profiles import Profile
 from chargera.ledger.hedera.signer import compressed, uncompressed
@@ -114,12 +114,7 @@ async def check_operator(installation: Installation) -> None:
     """
     account_id = installation.hedera.client.payer_account_id
     account = await installation.hedera.chain.mirror.account(account_id)
-    if account.key_type == ED25519:
-        raise Refused(
-            f"the account {account_id} has an ED25519 key; this needs an ECDSA key (secp256k1)",
-            field="hedera.operator_account",
-            remedy="make another account with an ECDSA key, as docs/how-to/run-on-hedera.md says",
-        )
+    check_signs_typed_data(account)
     ours = signer_of(installation.settings.hedera).public_key.hex()
     if account.key is not None and account.key.lower() != ours:
         raise Refused(

@@ -97,15 +97,14 @@ async def _account(
     mirror: "HederaMirror", settings: "Settings", account_id: str
 ) -> tuple[None, str]:  # fmt: skip
     from chargera.domain.errors import Refused
-    from chargera.ledger.hedera.accounts import ED25519
+    from chargera.ledger.hedera.accounts import check_signs_typed_data
     from chargera.ledger.hedera.amounts import hbar_text
     from chargera.ledgers import signer_of
     from chargera.proofs.running_hash import parse_entity_id
 
     parse_entity_id(account_id, "hedera.operator_account")
     found = await mirror.account(account_id)
-    if found.key_type == ED25519:
-        raise Refused("its key is ED25519; an ECDSA key (secp256k1) is needed")
+    check_signs_typed_data(found)
     if found.key is not None and found.key.lower() != signer_of(settings.hedera).public_key.hex():
         raise Refused("the configured key is not this account's")
     if not found.balance_tinybar:

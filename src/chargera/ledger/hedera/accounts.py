@@ -65,10 +65,6 @@ class Accounts:
         parse_entity_id(account_id, "account")
         return (await self._mirror.account(account_id)).evm_address
 
-    async def same(self, one: bytes, other: bytes) -> bool:
-        """Say whether two addresses are one holder."""
-        return one == other or await self.canonical(one) == await self.canonical(other)
-
     async def sender(self, address: bytes) -> MirrorAccount:
         """Return the account that sends from an address.
 
@@ -87,25 +83,19 @@ class Accounts:
             raise Refused(f"the account {account.account_id} is deleted", field="sender")
         return account
 
-    async def signer_of_typed_data(self, address: bytes) -> MirrorAccount:
-        """Return the account of an address that is to sign typed data (EIP-712).
 
-        Raises NotFound, and Refused for an account whose key cannot: contracts recover signers on
-        secp256k1, and an ED25519 signature recovers to nobody.
-        """
-        account = await self._mirror.account(address)
-        if account.key_type == ED25519:
-            raise Refused(
-                f"the account {account.account_id} has an ED25519 key, which cannot sign typed "
-                "data: contracts recover signers on the curve secp256k1 alone",
-                field="account",
-                remedy="use an account with an ECDSA key, whose address is its alias",
-            )
-        if account.key_type not in (ECDSA, None):
-            raise Refused(
-                f"the account {account.account_id} has no single ECDSA key, so nobody can sign "
-                "typed data for it",
-                field="account",
-                remedy="use an account with one ECDSA key",
-            )
-        return account
+def check_signs_typed_data(account: MirrorAccount) -> None:
+    """Raise Refused for an account whose key cannot sign typed data (EIP-712), and say why.
+
+    Contracts recover signers on secp256k1, and an ED25519 signature recovers to nobody. One that
+    was made by a transfer has no key yet; the first that it signs with is an ECDSA key.
+    """
+    if account.key_type in (ECDSA, None):
+        return
+    which = "an ED25519 key" if account.key_type == ED25519 else "a list of keys"
+    raise Refused(
+        f"the account {account.account_id} has {which}, which cannot sign typed data: contracts "
+        "recover signers on the curve secp256k1 alone",
+        field="account",
+        remedy="use an account with one ECDSA key, whose address is its alias",
+    )

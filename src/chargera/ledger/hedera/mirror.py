@@ -223,13 +223,6 @@ class HederaMirror:
             prices = {row["transaction_type"]: int(row["gas"]) for row in found["fees"]}
             return prices["EthereumTransaction"]
 
-    async def estimate_fee(self, transaction: bytes) -> Mapping[str, Any]:
-        """Return the network's own estimate for a signed transaction, in its own form."""
-        found: Mapping[str, Any] = await self._ask(
-            "POST", "/network/fees", content=transaction, content_type="application/protobuf"
-        )
-        return found
-
     # Contracts ---------------------------------------------------------------------------------
 
     async def call(
@@ -412,11 +405,6 @@ def _odd_answer(what: str) -> Unavailable:
     return Unavailable(
         f"the mirror's answer about {what} is not of its form", remedy="use another mirror"
     )
-
-
-def key_bytes(key: str | None) -> bytes:
-    """Return the bytes of a key as mirrors write it, in hex digits."""
-    return _hex(key or "")
 
 
 def seconds_of(consensus_timestamp: str) -> int:

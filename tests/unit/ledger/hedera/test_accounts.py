@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from chargera.domain.errors import InvalidInput, NotFound, Refused
-from chargera.ledger.hedera.accounts import Accounts, account_of, is_long_zero, long_zero
+from chargera.ledger.hedera.accounts import (
+    Accounts,
+    account_of,
+    check_signs_typed_data,
+    is_long_zero,
+    long_zero,
+)
+from chargera.ledger.hedera.mirror import MirrorAccount
 from tests.unit.ledger.hedera.fakes import mirror_answering, paths
 
 ALIAS = bytes.fromhex("cafe" * 10)
@@ -57,9 +64,6 @@ async def test_canonical__both_addresses_of_an_account__its_alias() -> None:
     assert await known.canonical(ALIAS) == ALIAS
     assert await known.canonical(NUMBERED) == ALIAS
     assert await known.canonical(NUMBERED) == ALIAS  # kept
-    assert await known.same(ALIAS, NUMBERED)
-    assert await known.same(NUMBERED, NUMBERED)
-    assert not await known.same(ALIAS, b"\x99" * 20)
 
 
 async def test_canonical__no_alias_or_no_account__itself() -> None:
@@ -96,23 +100,29 @@ async def test_sender__no_account__told_how_to_get_one() -> None:
         await accounts().sender(b"\xbb" * 20)
 
 
+async def mirrored(named: str | bytes, documents: dict[str, Any] | None = None) -> MirrorAccount:
+    return await mirror_answering(paths(documents or network())).account(named)
+
+
 async def test_typed_data__ecdsa_and_new_accounts__may_sign() -> None:
-    assert (await accounts().signer_of_typed_data(ALIAS)).key_type == "ECDSA_SECP256K1"
-    assert (await accounts().signer_of_typed_data(b"\xaa" * 20)).key_type is None
-
-
-@pytest.mark.parametrize(
-    ("account_id", "words"),
-    [("0.0.1003", "ED25519 key, which cannot sign typed data"), ("0.0.7", "no single ECDSA key")],
-)
-async def test_typed_data__other_keys__told_that_they_cannot(account_id: str, words: str) -> None:
-    with pytest.raises(Refused, match=words) as raised:
-        await accounts().signer_of_typed_data(long_zero(account_id))
-    assert "ECDSA" in raised.value.remedy
+    check_signs_typed_data(await mirrored(ALIAS))
+    check_signs_typed_data(await mirrored(b"\xaa" * 20))
 
 
 async def test_typed_data__an_account_that_has_not_signed_yet__may() -> None:
     """A mirror shows an empty key list for one that a transfer has made."""
     hollow = account(1010, b"\xcc" * 20) | {"key": {"_type": "ProtobufEncoded", "key": "3200"}}
-    known = Accounts(mirror_answering(paths({f"/accounts/0x{'cc' * 20}": hollow})))
-    assert (await known.signer_of_typed_data(b"\xcc" * 20)).key_type is None
+    check_signs_typed_data(await mirrored("0.0.1010", {"/accounts/0.0.1010": hollow}))
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        (long_zero("0.0.1003"), r"0\.0\.1003 has an ED25519 key, which cannot sign typed data"),
+        (long_zero("0.0.7"), "a list of keys"),
+    ],
+)
+async def test_typed_data__other_keys__told_that_they_cannot(address: bytes, words: str) -> None:
+    with pytest.raises(Refused, match=words) as raised:
+        check_signs_typed_data(await mirrored(address))
+    assert "ECDSA" in raised.value.remedy
