@@ -96,6 +96,8 @@ METRIC_NOTES = {
     "settlement_chain_lag_seconds": "the chain stands, or nothing happens on it",
     "settlement_batches_open": "rises for long: nobody signs, or the chain refuses",
     "settlement_failures": "above 0 for long: the log names batch and rule",
+    "ledger_balance_tinybar": "0: anchoring and settlement wait until HBAR are transferred",
+    "ledger_days_left": "below `hedera.days_left_min` the log warns",
     "live_listeners": "open pages",
     "ocpp_commit_seconds": "the disk: answers wait for it",
     "ocpp_answer_seconds": "what a station waits",

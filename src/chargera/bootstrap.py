@@ -516,6 +516,7 @@ class Server:
             "channel": self._channel_fault,
             "settlement": lambda: self._settlement_health().reason,
             "loops": self._loops_fault,
+            **self.ledger.checks,
         }
 
     def _settlement_health(self) -> KeeperHealth:
@@ -632,6 +633,8 @@ class Server:
             listeners=lambda: self.feed.listeners,
             loop_failures=lambda: self.loops.failures,
             checks=self._checks,
+            balances=self.ledger.balances_tinybar,
+            days_left=self.ledger.days_left,
         )
 
     # Loops -------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ one, and a profile of Hedera that of both.
 """
 
 import shlex
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,9 @@ from chargera.ledger.hedera.delivery import Delivery, Outbox
 from chargera.ledger.hedera.mirror import HederaMirror
 from chargera.ledger.hedera.profiles import NetworkName, Profile, custom, profile
 from chargera.ledger.hedera.signer import CommandSigner, FileSigner, KeySigner, Signer
+from chargera.ledger.hedera.status import FundsWatch
 from chargera.ledger.hedera.topic import HederaTopic
+from chargera.process import Loops
 from chargera.proofs.chain_values import parse_hex
 from chargera.settings import ChainSettings, HederaSettings, Settings
 from chargera.store.chain import LEASE_KEY, ChainWork, PostgresChainJournal, PostgresSnapshots
@@ -36,6 +39,9 @@ from chargera.store.unit_of_work import Database
 
 SUBMIT_KEY_FILE = Path("keys") / "hedera-submit"
 """In the data folder: the key that signs anchors, one of the three that the topic takes."""
+
+FUNDS_POLL_S = 300.0
+"""Real time between two looks at the account's money."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,22 @@ class Ledger:
     """Those of Hedera that heads are or were anchored on."""
     poll_s: float = 0.5
     """Real time between two looks at the contracts."""
+    funds: FundsWatch | None = None
+    """Of the account that pays, where one does."""
+
+    @property
+    def checks(self) -> Mapping[str, Callable[[], str | None]]:
+        """What readiness asks of it, by name: what is wrong, None if nothing is."""
+        funds = self.funds
+        return {} if funds is None else {"funds": lambda: funds.fault}
+
+    def balances_tinybar(self) -> Mapping[str, float]:
+        """Return the balance of the account that pays, by its id."""
+        return {} if self.funds is None else self.funds.balances_tinybar
+
+    def days_left(self) -> Mapping[str, float]:
+        """Return for how many days that lasts, by the account's id."""
+        return {} if self.funds is None else self.funds.days_left
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +210,14 @@ async def _on_hedera(parts: LedgerParts, network: Profile, stack: AsyncExitStack
         [submit_key],
         former=[row.topic_id for row in topics[:-1]],
     )
+    funds = FundsWatch(
+        hedera.chain.mirror,
+        hedera.client.payer_account_id,
+        present.topic_id,
+        parts.clock,
+        parts.settings.hedera.days_left_min,
+    )
+    await stack.enter_async_context(Loops().running("funds", funds.look, FUNDS_POLL_S))
     return Ledger(
         topic,
         hedera.chain,
@@ -196,6 +226,7 @@ async def _on_hedera(parts: LedgerParts, network: Profile, stack: AsyncExitStack
         hedera=hedera,
         topics=tuple(topics),
         poll_s=parts.settings.hedera.poll_s,
+        funds=funds,
     )
 
 

@@ -171,6 +171,8 @@ def server_metrics(
     listeners: Callable[[], int],
     loop_failures: Callable[[], Mapping[str, float]],
     checks: Callable[[], Mapping[str, float]],
+    balances: Callable[[], Mapping[str, float]] = dict,
+    days_left: Callable[[], Mapping[str, float]] = dict,
 ) -> list[Description]:
     """Return the metrics of a server; `docs/reference/metrics.md` explains each."""
     counters: list[tuple[str, str, Callable[[], float | Mapping[str, float]], str | None]] = [
@@ -220,6 +222,20 @@ def server_metrics(
         *(MetricDescription(f"chargera_{n}", "gauge", h, v) for n, h, v in gauges),
         MetricDescription(
             "chargera_check_ok", "gauge", "Readiness check: 1 passes, 0 fails", checks, "check"
+        ),
+        MetricDescription(
+            "chargera_ledger_balance_tinybar",
+            "gauge",
+            "Money of the account that pays on Hedera",
+            balances,
+            "account",
+        ),
+        MetricDescription(
+            "chargera_ledger_days_left",
+            "gauge",
+            "Days that it lasts at the pace of the last week",
+            days_left,
+            "account",
         ),
         HistogramDescription(
             "chargera_ocpp_commit_seconds",

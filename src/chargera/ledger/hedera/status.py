@@ -5,12 +5,15 @@ What is spent is what the operator's transactions were charged, since the topic'
 what the network's beginning cost comes once and says nothing of the days to come.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from chargera.app.ports import Clock
+from chargera.domain.errors import ChargEraError
 from chargera.ledger.hedera.amounts import ExchangeRate, hbar_text
 from chargera.ledger.hedera.fees import usd_text
 from chargera.ledger.hedera.mirror import PAGE_ROWS, HederaMirror, reading
@@ -24,6 +27,8 @@ WINDOW_LEAST_NS = 3_600 * NS_PER_S
 MIRROR_BEHIND_S_MAX = 60.0
 PAGES_MAX = 20
 DAY_NS = 86_400 * NS_PER_S
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,58 @@ async def read_spending(
         return Spending(
             tinybar, transactions, timestamp_ns(rows[-1]["consensus_timestamp"]), until_ns
         )
+
+
+class FundsWatch:
+    """Looks at the operator's money now and then, and says so before it is all gone."""
+
+    def __init__(
+        self, mirror: HederaMirror, account_id: str, topic_id: str, clock: Clock, days_left_min: int
+    ) -> None:
+        """Watch the account; below `days_left_min` days it warns."""
+        self._mirror = mirror
+        self._account_id = account_id
+        self._topic_id = topic_id
+        self._clock = clock
+        self._days_left_min = days_left_min
+        self._status: HederaStatus | None = None
+        self._warned: list[str] = []
+
+    async def look(self) -> None:
+        """Ask the mirror; one that does not answer changes nothing. A warning is logged once."""
+        try:
+            self._status = await read_status(
+                self._mirror, self._account_id, self._topic_id, self._clock.now()
+            )
+        except ChargEraError as error:
+            _log.info("the account's money is not known now: %s", error.message)
+            return
+        warnings = self._status.warnings(self._days_left_min)
+        for warning in warnings:
+            if warning not in self._warned:
+                _log.warning("%s", warning)
+        self._warned = warnings
+
+    @property
+    def fault(self) -> str | None:
+        """Why nothing can be anchored or settled for want of money; None if there is some."""
+        if self._status is None or self._status.balance_tinybar:
+            return None
+        return f"the account {self._account_id} is empty: transfer HBAR to it"
+
+    @property
+    def balances_tinybar(self) -> Mapping[str, float]:
+        """The balance by account, once it is known."""
+        if self._status is None:
+            return {}
+        return {self._account_id: self._status.balance_tinybar}
+
+    @property
+    def days_left(self) -> Mapping[str, float]:
+        """For how many days it lasts, by account, once that is known."""
+        if self._status is None or self._status.days_left is None:
+            return {}
+        return {self._account_id: self._status.days_left}
 
 
 def _is_paid_by(row: Mapping[str, Any], account_id: str) -> bool:
