@@ -234,6 +234,7 @@ async def signed(
         to=place,
         data=data,
         gas_limit=await chain.gas_for(place, data, key.address),
+        max_fee=await chain.gas_price() if isinstance(chain, RpcChain) else 0,
     )
 
 

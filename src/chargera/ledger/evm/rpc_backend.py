@@ -36,6 +36,10 @@ LOG_BLOCKS = 10_000
 """Blocks whose logs are asked for at once."""
 RECEIPT_WAIT_S = 0.05
 RECEIPT_TRIES = 40
+GAS_MARGIN_PERCENT = 20
+"""Added to an estimate: state may change before the transaction runs."""
+HEDERA_CHAIN_IDS = frozenset({295, 296, 297, 298})
+"""mainnet, testnet, previewnet, local: behind their relays gas is paid for by whoever sends."""
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 
 _REVERTED = 3
@@ -84,8 +88,26 @@ class RpcChain:
         return _bytes(await self.ask("eth_call", asked, "latest"))
 
     async def gas_for(self, to: bytes | None, data: bytes, sender: bytes) -> int:
-        """Return the most gas that our contracts may need anywhere: what is left is not paid."""
-        return self.gas_limit
+        """Return the most gas that our contracts may need anywhere: what is left is not paid.
+
+        Behind a relay of Hedera whoever sends must hold what all of it would cost: there it is
+        estimated. Raises Reverted, Unavailable.
+        """
+        if not self._is_paid:
+            return self.gas_limit
+        asked = {"from": hex_text(sender), "data": hex_text(data)}
+        if to is not None:
+            asked["to"] = hex_text(to)
+        estimated = _integer(await self.ask("eth_estimateGas", asked))
+        return min(estimated * (100 + GAS_MARGIN_PERCENT) // 100, GAS_LIMIT)
+
+    async def gas_price(self) -> int:
+        """Return what a sender must offer for a gas, in weibar; 0 where gas is free."""
+        return _integer(await self.ask("eth_gasPrice")) if self._is_paid else 0
+
+    @property
+    def _is_paid(self) -> bool:
+        return self._chain_id in HEDERA_CHAIN_IDS
 
     async def send_raw(self, raw: bytes) -> bytes:
         """Send a signed transaction and wait a moment for its block; return its hash.
