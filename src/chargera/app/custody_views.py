@@ -1,7 +1,7 @@
 """What is shown of a charger's custody: each record with its proof, and who owned it when."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,11 +12,12 @@ from chargera.app.custody import (
     CustodyRow,
     CustodyStep,
 )
-from chargera.app.passports import passport_domain_of
+from chargera.app.passports import PassportRow, passport_domain_of
 from chargera.app.settlement_ports import Contracts, NetworkTerms
 from chargera.domain.passport import CustodyKind
+from chargera.proofs import canonical
 from chargera.proofs.chain_values import hex_text
-from chargera.proofs.passport import custody_words
+from chargera.proofs.passport import PassportMetadata, custody_words, parse_metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +113,21 @@ async def owners(contracts: Contracts, passport_id: str) -> list[OwnerView]:
         )
         for move in moves
     ]
+
+
+async def located(work: Any, passport: PassportRow) -> tuple[PassportMetadata, datetime]:
+    """Return a passport's metadata with the place where its charger stands now, and since when."""
+    metadata = parse_metadata(dict(passport.metadata))
+    updated = passport.registered_at or passport.requested_at
+    rows: Sequence[CustodyRow] = await work.custody.of_station(passport.station_id)
+    for row in rows:
+        if row.kind is not CustodyKind.LOCATION or row.recorded_at is None:
+            continue
+        latitude, longitude = custody_words(row.kind, row.word).split(", ")
+        metadata = replace(metadata, latitude=latitude, longitude=longitude)
+        updated = row.recorded_at
+        entry = await work.receipts.entry(row.station_log_index)
+        if entry is not None and entry.record is not None:
+            plate: Any = canonical.decode(entry.record)
+            metadata = replace(metadata, time_zone=plate["time_zone"])
+    return metadata, updated

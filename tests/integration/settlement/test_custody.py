@@ -179,13 +179,18 @@ async def test_meter_exchange__key_of_another_charger__refused_and_the_passport_
 async def test_move__the_passport_and_the_station_are_at_the_new_place(net: Net) -> None:
     passport = await net.registered_station()
     before = await net.charge()
-    record = await ask(net, "location", latitude="51.9225", longitude="4.47917", time_zone="UTC")
+    record = await ask(
+        net, "location", latitude="51.9225", longitude="4.47917", time_zone="Europe/Amsterdam"
+    )
     assert (record["step"], record["says"]) == ("recorded", "51.9225, 4.47917")
     view = await net.call("GET", f"/passports/{passport}")
     facts = view["chain"]["facts"]
     assert (facts["latE7"], facts["lonE7"]) == (519_225_000, 44_791_700)
     station = await net.call("GET", "/stations/CP-1")
     assert (station["latitude"], station["longitude"]) == ("51.9225", "4.47917")
+    location = await net.call("GET", f"/passports/{passport}/location")
+    assert location["coordinates"] == {"latitude": "51.9225000", "longitude": "4.4791700"}
+    assert location["time_zone"] == "Europe/Amsterdam"
     after = await net.charge()
     assert {batch["state"] for batch in await net.settle()} == {"settled"}
     for session_id in (before, after):
@@ -390,3 +395,19 @@ async def test_altered_in_the_database__attesters_refuse_and_nothing_is_recorded
         assert fault in record["refusal"]
     view = await net.call("GET", f"/passports/{passport}")
     assert len(view["chain"]["custody"]) == 1
+
+
+async def test_attesters_as_processes_of_their_own__sign_custody_too(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with open_net(database_url, tmp_path, (), Attesters="true") as net:
+        await net.registered_station()
+        record = await ask(net, "firmware", note="2.4")
+        assert record["step"] == "recorded", record
+        decided = [
+            json.loads(line)
+            for number in (1, 2, 3)
+            for line in (tmp_path / f"attester-{number}/decisions.jsonl").read_text().splitlines()
+        ]
+        assert {line["decision"] for line in decided} == {"signed"}
+        assert record["digest"] in {line["batch"] for line in decided}

@@ -1,20 +1,29 @@
 """Custody records step by step: what each waits for, what ends it, and what a crash leaves."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from chargera.app.custody import CustodyRecords, CustodyStep, check_signature, custody_proofs
-from chargera.app.custody_views import custody_rows, owners
+from chargera.app.custody import (
+    CustodyRecords,
+    CustodyRow,
+    CustodyStep,
+    check_signature,
+    custody_proofs,
+)
+from chargera.app.custody_views import custody_rows, located, owners
 from chargera.app.passports import FIRST_READING_AFTER
 from chargera.app.settlement_ports import ContractRefused
 from chargera.domain.errors import InvalidInput
 from chargera.domain.passport import CustodyKind
+from chargera.ledger.abi import Struct
+from chargera.proofs import canonical
 from chargera.proofs.chain_values import hex_text
 from chargera.proofs.entry import EntryKind
 from tests.unit.app.custody_rig import DOMAIN, HOST, NEW_HOST, TERMS, Sender, World
-from tests.unit.app.settlement_rig import KEEPER
+from tests.unit.app.settlement_rig import KEEPER, START
 from tests.unit.proofs.sample_batch import address
 from tests.unit.proofs.sample_receipt import METER_KEY_DER, STATION_ID
 
@@ -203,3 +212,42 @@ async def test_owners__the_mint_and_each_transfer() -> None:
     world = World()
     [first, second] = await owners(world, f"0x{'11' * 32}")
     assert (first.owner, second.owner) == (HOST.address_text, NEW_HOST.address_text)
+
+
+@dataclass
+class Entries:
+    """What `located` reads: custody records, and the entries of registrations."""
+
+    rows: list[CustodyRow]
+    record: bytes | None
+
+    @property
+    def custody(self) -> "Entries":
+        return self
+
+    receipts = custody
+
+    async def of_station(self, station_id: str) -> list[CustodyRow]:
+        return self.rows
+
+    async def entry(self, log_index: int) -> Any:
+        return None if log_index != 9 else Struct(record=self.record)
+
+
+async def test_located__where_it_stands_now__by_what_is_recorded() -> None:
+    world = World()
+    passport = world.rows.passport
+    assert passport is not None
+    asked = await world.ask("location", latitude="1", longitude="2", time_zone="UTC")
+    metadata, updated = await located(Entries([asked], None), passport)
+    assert (metadata.latitude, metadata.time_zone, updated) == ("52", "Europe/Amsterdam", START)
+    row = await world.go()
+    plate = canonical.encode({"time_zone": "UTC"})
+    for entries, time_zone in (
+        (Entries([row], plate), "UTC"),
+        (Entries([row], None), "Europe/Amsterdam"),
+        (Entries([replace(row, station_log_index=1)], plate), "Europe/Amsterdam"),
+    ):
+        metadata, updated = await located(entries, passport)
+        assert (metadata.latitude, metadata.longitude) == ("1", "2")
+        assert (metadata.time_zone, updated) == (time_zone, row.recorded_at)

@@ -7,13 +7,13 @@ from pydantic import Field
 from starlette.responses import Response
 
 from chargera.app import passport_views, passports
+from chargera.app.custody_views import located
 from chargera.app.passport_views import PassportView
 from chargera.app.passports import Host
 from chargera.app.permissions import Action
 from chargera.domain.errors import Unavailable
 from chargera.proofs.ocpi_json import encode_json
 from chargera.proofs.ocpi_location import location_to_ocpi
-from chargera.proofs.passport import parse_metadata
 from chargera.web.api.context import ApiCall, Call, SettlementServices, json_bytes, shown
 from chargera.web.api.shapes import Shape, answers
 
@@ -77,11 +77,10 @@ async def show_passport(call: ApiCall, passport_id: PassportId) -> Response:
 
 @router.get("/{passport_id}/location", responses=answers(dict[str, object]))
 async def show_location(call: ApiCall, passport_id: PassportId) -> Response:
-    """Show a passport's metadata as an OCPI 2.2.1 Location."""
+    """Show a passport's metadata, where it stands now, as an OCPI 2.2.1 Location."""
     settlement_of(call)
     row = await passport_views.find(work_of(call), passport_id)
-    updated = row.registered_at or row.requested_at
-    location = location_to_ocpi(parse_metadata(dict(row.metadata)), updated)
+    location = location_to_ocpi(*await located(work_of(call), row))
     return json_bytes(encode_json(location))
 
 
