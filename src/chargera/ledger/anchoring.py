@@ -215,6 +215,11 @@ class Anchoring:
                     return
                 transaction_id = await self._new_id(anchor.tree_size)
             message = await self._send(anchor, transaction_id)
+        if message.message != anchor.note:
+            raise Unavailable(
+                f"topic message {message.sequence_number} is said to be ours, and is not",
+                remedy="ask another mirror; this one lies",
+            )
         now = self._clock.now()
         await self._store.settle(anchor, message, now)
         self._fault = self._not_before = None

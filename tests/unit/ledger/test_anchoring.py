@@ -1,6 +1,7 @@
 """Every head that the policy asks for gets onto the topic once, whatever fails on the way."""
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -448,6 +449,31 @@ async def test_a_known_transaction_without_a_message_is_not_decided(
     assert not network.anchoring.health.healthy
 
 
+async def test_other_bytes_under_our_transaction_are_no_anchor(
+    network: Network, double: TopicDouble
+) -> None:
+    """A mirror may make up a message whose running hash is right for it."""
+
+    class Lying(TopicDouble):
+        async def find(self, hedera_transaction_id: str) -> AnchoredMessage | None:
+            found = await self.topic.find(hedera_transaction_id)
+            return found and replace(found, message=b"made up")
+
+    double.error, double.takes_it = Unavailable("no answer"), True
+    await network.sign(3)
+    await network.anchoring.tick()
+    liar = Lying(network.topic)
+    network.anchoring = Anchoring(network.anchors, liar, network.clock, lambda: POLICY)
+    with pytest.raises(Unavailable, match="said to be ours, and is not"):
+        await network.anchoring.anchor_now()
+    assert await network.sizes() == [3]
+    [anchor] = await network.anchors.anchors(0, 10)
+    assert anchor.state is AnchorState.SUBMITTED
+    network.anchoring = Anchoring(network.anchors, network.topic, network.clock, lambda: POLICY)
+    await network.anchoring.tick()
+    await network.check()
+
+
 async def test_what_the_topic_will_not_take_is_not_sent_again_and_again(
     network: Network, double: TopicDouble
 ) -> None:
@@ -478,7 +504,8 @@ async def test_an_id_that_expires_on_the_way_is_replaced(
             return await self.topic.submit(hedera_transaction_id, message)
 
     await network.sign(3)
-    network.anchoring = Anchoring(network.anchors, Slow(network.topic), network.clock, lambda: POLICY)
+    slow = Slow(network.topic)
+    network.anchoring = Anchoring(network.anchors, slow, network.clock, lambda: POLICY)
     await network.anchoring.tick()
     assert "TRANSACTION_EXPIRED" in str(network.anchoring.health.reason)
     network.anchoring = Anchoring(network.anchors, double, network.clock, lambda: POLICY)
