@@ -176,16 +176,8 @@ async def _escrow(contracts: Contracts, key: bytes) -> EscrowOnChain | None:
     said = await contracts.read(HUB, "escrowOf", key)
     if not said.assetIndex:
         return None
-    for address in await _listed(contracts):
-        if await contracts.read(POLICY, "assetIndex", address) == said.assetIndex:
-            asset = parse_address(address, field="asset")
-            return EscrowOnChain(asset, said.max, said.openedAt)
-    return None
-
-
-async def _listed(contracts: Contracts) -> list[str]:
-    latest = await contracts.read(POLICY, "latest")
-    return [row.asset for row in await contracts.read(POLICY, "assetsOf", latest)]
+    asset = await contracts.read(POLICY, "assetAt", said.assetIndex)
+    return EscrowOnChain(parse_address(asset, field="asset"), said.max, said.openedAt)
 
 
 async def _settled(contracts: Contracts, batch: Batch, operator: bytes) -> frozenset[int]:
