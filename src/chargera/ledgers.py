@@ -222,7 +222,8 @@ async def _on_hedera(parts: LedgerParts, network: Profile, stack: AsyncExitStack
         topic,
         hedera.chain,
         network,
-        rpc=network.relay or f"mirror:{network.mirrors[0]}",
+        # A relay gives logs of a thousand blocks at a time, and a day has forty times as many.
+        rpc=f"mirror:{network.mirrors[0]}",
         hedera=hedera,
         topics=tuple(topics),
         poll_s=parts.settings.hedera.poll_s,
