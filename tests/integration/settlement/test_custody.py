@@ -1,10 +1,12 @@
 """What happens to a charger after its registration, from the request to the record on chain."""
 
 import asyncio
+import contextlib
 import json
 import secrets
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -411,3 +413,54 @@ async def test_attesters_as_processes_of_their_own__sign_custody_too(
         ]
         assert {line["decision"] for line in decided} == {"signed"}
         assert record["digest"] in {line["batch"] for line in decided}
+
+
+# What cannot come back ---------------------------------------------------------------------------
+
+
+async def test_old_key_and_serial_number__belong_to_their_passport_for_ever(net: Net) -> None:
+    old, new = meter_of(1), meter_of(2)
+    passport = await signing_station(net, old)
+    record = await ask(net, "meter", meter_key=new.public_key_pem)
+    await signed_session(net, new, record["id_token"])
+    await net.advance(15)
+    await ask(net, "retirement")
+    assert (await newest(net))["step"] == "recorded"
+    await net.station("CP-2", serial_number="cp-1")
+    await net.station("CP-3", meter_key=old.public_key_pem)
+    await net.advance(1)
+    identification = (await net.call("GET", "/passports/CP-3"))["onboarding_id_token"]
+    await signed_session(net, old, identification, "CP-3")
+    await net.advance(15)
+    for station_id, rule in (("CP-2", "SerialInUse"), ("CP-3", "MeterKeyInUse")):
+        view = await net.call("GET", f"/passports/{station_id}")
+        assert view["registration"] == "refused"
+        assert rule in view["refusal"]
+        assert passport in view["refusal"]
+
+
+async def test_server_ends_at_any_step__the_next_one_goes_on(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with open_net(database_url, tmp_path, ()) as net:
+        async with _attesting(net):
+            passport = await net.registered_station()
+        await net.call("POST", "/passports/CP-1/custody", {"kind": "firmware", "note": "2.4"})
+    async with open_net(database_url, tmp_path, ()) as net:
+        assert net.server.settling is not None
+        for _ in range(3):
+            await net.server.settling.turn()
+        assert (await newest(net))["step"] == "attesters"
+    async with open_net(database_url, tmp_path) as net:
+        await net.advance(1)
+        assert (await newest(net))["step"] == "recorded"
+        assert len((await net.call("GET", f"/passports/{passport}"))["chain"]["custody"]) == 1
+
+
+@asynccontextmanager
+async def _attesting(net: Net) -> AsyncIterator[None]:
+    attesting = asyncio.ensure_future(net.attest())
+    yield
+    attesting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await attesting
