@@ -515,8 +515,9 @@ def custody_record(
     """Return the record of a change in a passport's life.
 
     `number` counts the passport's custody records from 0; `value` is the word that the chain
-    takes (`passport.custody_value`); `note` says what was done, for people. The digest that the
-    chain holds is `custody_record_digest` of this record.
+    takes (`passport.custody_value`); `note` says what was done, for people; `by` is the role of
+    who asked for it, because passport files show this record to everybody. The digest that the
+    chain holds is `custody_record_digest` of it.
     """
     return {
         "at": time_text(at),

@@ -18,7 +18,16 @@ from chargera.app.permissions import Caller, Role
 from chargera.domain.errors import ChargEraError, Conflict, NotFound, NotPermitted
 from chargera.proofs.chain_values import hex_text
 from chargera.proofs.passport import key_hash
-from tests.unit.app.custody_rig import DOMAIN, HOST, NEW_HOST, RUNS_IT, TERMS, World, passport
+from tests.unit.app.custody_rig import (
+    DOMAIN,
+    HOST,
+    HOSTS_IT,
+    NEW_HOST,
+    RUNS_IT,
+    TERMS,
+    World,
+    passport,
+)
 from tests.unit.proofs.sample_receipt import METER_KEY_DER, STATION_ID
 
 KEY = METER_KEY_DER.hex()
@@ -175,11 +184,13 @@ async def test_sign__only_the_hosts_signature_of_this_record() -> None:
 
 async def test_sign__a_host_signs_for_his_own_stations__nobody_else_may() -> None:
     world = World()
-    await world.ask("repair", note="a cable")
-    with pytest.raises(NotFound, match="no station"):  # the sample's host runs none of them
-        await signed_by(world, "0x", Caller("h", "a host", Role.HOST))
+    row = await world.ask("repair", note="a cable")
+    with pytest.raises(NotFound, match="no station"):
+        await signed_by(world, "0x", Caller("another", "a host", Role.HOST))
     with pytest.raises(NotPermitted):
         await signed_by(world, "0x", Caller("d", "a driver", Role.DRIVER))
+    await signed_by(world, hex_text(HOST.sign(row.digest(DOMAIN))), HOSTS_IT)
+    assert (await world.go(custodial=False)).step is CustodyStep.RECORDED
 
 
 async def test_sign__a_retirement__is_a_transaction() -> None:
