@@ -16,6 +16,7 @@ from tests.browser.sample_app import PASSWORD, Sample, make_sample
 from tests.browser.sample_chain import (
     BATCHES,
     BORN,
+    CUSTODY,
     FORMED,
     HOST,
     INVESTOR,
@@ -199,6 +200,20 @@ async def test_a_passport_shows_hash_custody_units_and_earnings(
     assert "750,000 \N{MULTIPLICATION SIGN} 5.3696 simEUR ÷ 1,000,000 = 4.0272 simEUR" in text
     assert "1.3424 simEUR" in text  # what the investor is owed
     assert "A passport has 1,000,000 units for ever" in text
+
+
+async def test_custody_shows_each_record_with_its_proof_and_what_it_waits_for(
+    browser: httpx2.AsyncClient,
+) -> None:
+    page, text = (await browser.get(MINTED)).text, await text_of(browser, MINTED)
+    assert "Not recorded: attesters refuse: no reading of the new meter" in text
+    assert "Waits for the host" in text
+    assert "52.3702, 4.8952" in text
+    recorded = CUSTODY[1]
+    for href in (f"/log/entry/{recorded.log_index}", "/api/v1/topics/0.0.1001/messages/8"):
+        assert f'href="{href}"' in page
+    assert recorded.transaction_hash in text
+    assert "each other one a transfer on chain" in text
 
 
 async def test_a_pending_passport_earns_nothing_and_is_dotted(browser: httpx2.AsyncClient) -> None:
