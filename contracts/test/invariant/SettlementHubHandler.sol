@@ -2,15 +2,16 @@
 pragma solidity 0.8.37;
 
 import {ISettlementHub} from "../../src/interfaces/ISettlementHub.sol";
-import {Batch, Leaf, LeafMeter, Rail} from "../../src/Types.sol";
-import {AttesterRegistry, C4EToken, TestEuro} from "../Contracts.sol";
+import {Attestation, Batch, Leaf, LeafMeter, Rail} from "../../src/Types.sol";
+import {AttesterRegistry, C4EToken, Coin, TestEuro} from "../Contracts.sol";
 import {SettlementHubFixture} from "../SettlementHubFixture.sol";
 import {vm} from "../Vm.sol";
 
 /// @dev Payers, a gateway, a host, an operator, honest and lying attesters, challengers and a
 /// Governor act at random on the contracts of production. Attester 0 signs only what is true:
-/// session n has one bill, in the asset of its parity, whose leaf is a function of n.
-contract SettlementHubHandler is SettlementHubFixture {
+/// session n has one bill, in the asset of its parity, whose leaf is a function of n. What chance
+/// seldom brings about is in SettlementHubScenes, which derives from this.
+abstract contract SettlementHubHandler is SettlementHubFixture {
     struct Session {
         address asset;
         uint64 max;
@@ -18,13 +19,21 @@ contract SettlementHubHandler is SettlementHubFixture {
         bool isOpened;
     }
 
+    /// @dev How an escrow is opened.
+    enum Way {
+        Never,
+        Approval,
+        Permit,
+        Authorization
+    }
+
     uint256 public constant PAYERS = 4;
     uint256 private constant MOST_SESSIONS = 160;
 
     uint256 public clock;
     Session[] public sessions;
-    bytes[] private _batches;
-    bool[] private _isHonest;
+    bytes[] internal _batches;
+    bool[] internal _isHonest;
     uint256[] public disputes;
     /// @dev How often the number of a lane was paid.
     mapping(address asset => mapping(uint48 cdrNo => uint256)) public payments;
@@ -58,6 +67,14 @@ contract SettlementHubHandler is SettlementHubFixture {
 
     function host() external view returns (address) {
         return HOST;
+    }
+
+    function passportAt(uint256 i) external view returns (bytes32) {
+        return passports[i];
+    }
+
+    function totalNotified(uint256 id, address asset) external view returns (uint256) {
+        return shares.totalNotified(id, asset);
     }
 
     function batchCount() external view returns (uint256) {
@@ -98,18 +115,9 @@ contract SettlementHubHandler is SettlementHubFixture {
     }
 
     function open(uint256 seed) external atClock {
-        uint256 session = sessions.length;
-        if (session == MOST_SESSIONS) return;
-        Session memory it;
-        it.asset = assetOf(session);
-        it.isFiat = seed % 4 == 0;
-        it.max = uint64(bound(seed >> 8, 1, 12e6));
-        if (!it.isFiat && seed % 4 != 1) {
-            openFor(session, it.asset, it.max);
-            it.isOpened = true;
-            ++did["open"];
-        }
-        sessions.push(it);
+        if (sessions.length >= MOST_SESSIONS) return;
+        Way way = seed % 4 < 2 ? Way.Never : Way(1 + (seed >> 100) % 3);
+        addSession(way, seed % 4 == 0, uint64(bound(seed >> 8, 1, 12e6)));
     }
 
     function lowerMax(uint256 seed, uint64 max) external atClock {
@@ -180,8 +188,10 @@ contract SettlementHubHandler is SettlementHubFixture {
 
     function withdraw(uint256 seed) external atClock {
         address[] memory all = accounts();
-        address account = all[seed % all.length];
-        address asset = assetOf(seed >> 128);
+        withdrawFor(all[seed % all.length], assetOf(seed >> 128));
+    }
+
+    function withdrawFor(address account, address asset) internal {
         uint256 owed = hub.withdrawable(account, asset);
         vm.prank(KEEPER);
         assertEq(hub.withdrawFor(account, asset), owed);
@@ -208,12 +218,36 @@ contract SettlementHubHandler is SettlementHubFixture {
         if (batch.gateway != address(0)) signature = sign(GATEWAY_KEY, digest);
         vm.prank(KEEPER);
         try hub.propose(batch, attest(digest, signers), signature) {
-            _batches.push(abi.encode(batch));
-            _isHonest.push(isHonest);
-            ++did[isHonest ? bytes32("propose") : bytes32("propose a lie")];
+            keep(batch, isHonest);
         } catch {
             ++did["refuse to propose"];
         }
+    }
+
+    /// @dev I14: whatever is missing in a quorum's word, nothing is proposed by it.
+    function proposeWithoutQuorum(uint256 seed) external atClock {
+        if (sessions.length < 4) return;
+        Batch memory batch = batchFrom(seed, true);
+        bytes32 digest = hub.batchDigest(batch);
+        bytes memory signature;
+        if (batch.gateway != address(0)) signature = sign(GATEWAY_KEY, digest);
+        (uint112 active,) = registry.masks();
+        uint256 kind = seed % 5;
+        Attestation memory attestation;
+        if (kind == 0) attestation = attest(digest, 1);
+        else if (kind == 1) attestation = attest(keccak256(abi.encode(digest)), active);
+        else if (kind == 2) attestation = attest(digest, active | 16);
+        else attestation = attest(digest, active);
+        if (kind == 3) attestation.signatures[1] = attestation.signatures[0];
+        uint256 chain = block.chainid;
+        if (kind == 4) vm.chainId(chain + 1);
+        try hub.propose(batch, attestation, signature) {
+            assertTrue(false, "I14: proposed without a quorum");
+        } catch {
+            ++did["refuse without a quorum"];
+        }
+        vm.chainId(chain);
+        assertTrue(hub.batchOf(digest).state == State.None, "I14");
     }
 
     /// @dev I11: before the window's end nothing; then what the mask says, once a number (I3).
@@ -255,8 +289,11 @@ contract SettlementHubHandler is SettlementHubFixture {
     }
 
     function killWithoutQuorum(uint256 seed) external atClock {
-        if (_batches.length == 0) return;
-        Batch memory batch = batchAt(pickBatch(seed));
+        if (_batches.length != 0) killWithoutQuorumAt(pickBatch(seed));
+    }
+
+    function killWithoutQuorumAt(uint256 i) internal {
+        Batch memory batch = batchAt(i);
         BatchState memory state = hub.batchOf(hub.batchDigest(batch));
         bool isDue = state.state == State.Pending && !hasQuorum(state);
         try hub.killWithoutQuorum(batch) {
@@ -269,14 +306,18 @@ contract SettlementHubHandler is SettlementHubFixture {
 
     /// @dev I25: an honest batch is never impossible.
     function challengeImpossible(uint256 seed) external atClock {
-        if (_batches.length == 0) return;
-        uint256 i = pickBatch(seed);
+        if (_batches.length != 0) challengeImpossibleAt(pickBatch(seed));
+    }
+
+    function challengeImpossibleAt(uint256 i) internal {
         Batch memory batch = batchAt(i);
+        bool hasDispute = hub.batchOf(hub.batchDigest(batch)).disputed != 0;
         for (uint256 k = 0; k < batch.leaves.length; ++k) {
             vm.prank(STRANGER);
             try hub.challengeImpossible(batch, k) {
                 assertFalse(_isHonest[i], "an honest batch was impossible");
                 ++did["kill the impossible"];
+                if (hasDispute) ++did["kill with a dispute"];
                 return;
             } catch {
                 ++did["find no fault"];
@@ -286,9 +327,12 @@ contract SettlementHubHandler is SettlementHubFixture {
 
     /// @dev An honest batch can be killed by a lie of others, but costs no honest signer anything.
     function challengeOverlap(uint256 seed) external atClock {
-        if (_batches.length == 0) return;
-        Batch memory batch = batchAt(pickBatch(seed));
-        Batch memory other = batchAt(pickBatch(seed >> 64));
+        if (_batches.length != 0) challengeOverlapAt(pickBatch(seed), pickBatch(seed >> 64));
+    }
+
+    function challengeOverlapAt(uint256 later, uint256 earlier) internal {
+        Batch memory batch = batchAt(later);
+        Batch memory other = batchAt(earlier);
         for (uint256 i = 0; i < batch.leaves.length; ++i) {
             for (uint256 k = 0; k < other.leaves.length; ++k) {
                 vm.prank(STRANGER);
@@ -302,12 +346,15 @@ contract SettlementHubHandler is SettlementHubFixture {
 
     function dispute(uint256 seed) external atClock {
         if (_batches.length == 0 || seed % 3 == 0) return;
-        uint256 i = pickBatch(seed);
+        disputeAt(pickBatch(seed), seed >> 128);
+    }
+
+    function disputeAt(uint256 i, uint256 leaf) internal {
         Batch memory batch = batchAt(i);
         c4e.transfer(STRANGER, 2_000e6);
         vm.startPrank(STRANGER);
         c4e.approve(address(hub), type(uint256).max);
-        try hub.dispute(batch, (seed >> 128) % batch.leaves.length, "reason") returns (uint256 id) {
+        try hub.dispute(batch, leaf % batch.leaves.length, "reason") returns (uint256 id) {
             disputes.push(id);
             ++did["dispute"];
         } catch {}
@@ -316,8 +363,11 @@ contract SettlementHubHandler is SettlementHubFixture {
 
     /// @dev The Governor is right: the honest leaf stands, the lie falls.
     function rule(uint256 seed) external atClock {
-        if (disputes.length == 0) return;
-        uint256 id = disputes[seed % disputes.length];
+        if (disputes.length != 0) ruleAt(seed % disputes.length);
+    }
+
+    function ruleAt(uint256 k) internal {
+        uint256 id = disputes[k];
         Dispute memory it = hub.disputeOf(id);
         uint256 i = placeOf(it.digest);
         vm.prank(GOVERNOR);
@@ -348,10 +398,16 @@ contract SettlementHubHandler is SettlementHubFixture {
         }
     }
 
-    /// @dev Attester 3 is caught, late and once.
+    /// @dev Attester 3 is caught, late and once, while a batch needs his signature.
     function equivocate(uint256 seed) external atClock {
         (, uint112 slashed) = registry.masks();
         if (seed % 10 != 0 || slashed != 0 || did["propose a lie"] < 2) return;
+        slashTheThird();
+    }
+
+    function slashTheThird() internal {
+        Batch memory needs = batchOf(addSession(Way.Approval, false, 10e6));
+        uint256 place = put(needs, 14, false);
         Batch memory a = emptyBatch(address(euro), 1);
         Batch memory b = emptyBatch(address(euro), 1);
         a.leaves[0] = leafOf(1, 0, Rail.Wallet, 1, 0);
@@ -361,6 +417,7 @@ contract SettlementHubHandler is SettlementHubFixture {
         vm.prank(STRANGER);
         registry.slashEquivocation(3, a, 0, signatureA, b, 0, signatureB);
         ++did["equivocate"];
+        killWithoutQuorumAt(place);
     }
 
     /// @dev A stranger with nothing but what is public: 60 days later all is settled, killed,
@@ -419,10 +476,29 @@ contract SettlementHubHandler is SettlementHubFixture {
         return count >= state.quorum;
     }
 
-    function openFor(uint256 session, address asset, uint64 max) private {
+    /// @dev The next session; its escrow in the way given.
+    function addSession(Way way, bool isFiat, uint64 max) internal returns (uint256 session) {
+        session = sessions.length;
+        address asset = assetOf(session);
+        sessions.push(Session(asset, max, isFiat, way != Way.Never));
+        if (way == Way.Never) return session;
+        fund(asset, payerOfSession(session), max);
+        if (way == Way.Approval) {
+            openByApproval(session, asset, max);
+            ++did["open"];
+        } else if (way == Way.Permit) {
+            openByPermit(Coin(asset), session % PAYERS, session, max);
+            ++did["open by permit"];
+        } else {
+            openByAuthorization(Coin(asset), session % PAYERS, session, max);
+            ++did["open by authorization"];
+        }
+        assertEq(hub.escrowOf(idOf(session)).max, max, "opened");
+    }
+
+    function openByApproval(uint256 session, address asset, uint64 max) private {
         uint256 key = payerKey(session % PAYERS);
         address payer = vm.addr(key);
-        fund(asset, payer, max);
         vm.startPrank(payer);
         if (asset == address(c4e)) c4e.approve(address(hub), max);
         else euro.approve(address(hub), max);
@@ -430,6 +506,42 @@ contract SettlementHubHandler is SettlementHubFixture {
         uint64 until = uint64(time());
         bytes memory signature = sign(key, openDigest(OPERATOR, keyOf(session), asset, max, until));
         hub.open(payer, OPERATOR, keyOf(session), asset, max, until, signature);
+    }
+
+    function keep(Batch memory batch, bool isHonest) private {
+        _batches.push(abi.encode(batch));
+        _isHonest.push(isHonest);
+        ++did[isHonest ? bytes32("propose") : bytes32("propose a lie")];
+    }
+
+    /// @dev Proposes what must be proposable.
+    function put(Batch memory batch, uint112 signers, bool isHonest)
+        internal
+        returns (uint256 place)
+    {
+        (uint112 active,) = registry.masks();
+        bytes32 digest = hub.batchDigest(batch);
+        bytes memory signature;
+        if (batch.gateway != address(0)) signature = sign(GATEWAY_KEY, digest);
+        hub.propose(batch, attest(digest, signers & active), signature);
+        place = _batches.length;
+        keep(batch, isHonest);
+    }
+
+    /// @dev The true leaf of one session, which is over.
+    function batchOf(uint256 session) internal returns (Batch memory batch) {
+        uint256 over = base + (session + 1) * 3700;
+        if (clock < over) clock = over;
+        vm.warp(clock);
+        batch = emptyBatch(assetOf(session), 1);
+        batch.treeSize = uint64(1000 + _batches.length);
+        (, batch.c4eRate,) = hub.rateBounds(OPERATOR, batch.asset);
+        Leaf memory leaf = trueLeaf(session);
+        batch.leaves[0] = leaf;
+        if (leaf.meter.rail() == Rail.Fiat) {
+            batch.fiatTotal = leaf.money.amount();
+            batch.gateway = GATEWAY;
+        }
     }
 
     /// @dev Up to four sessions of one asset, from one on.
@@ -454,7 +566,7 @@ contract SettlementHubHandler is SettlementHubFixture {
         if (hasFiat) batch.gateway = GATEWAY;
     }
 
-    function trueLeaf(uint256 session) private view returns (Leaf memory leaf) {
+    function trueLeaf(uint256 session) internal view returns (Leaf memory leaf) {
         uint64 amount = uint64(1e6 + session * 7919 % 3e6);
         Rail rail = sessions[session].isFiat ? Rail.Fiat : Rail.Wallet;
         leaf = leafOf(session, session % 2, rail, amount, amount / 5);
