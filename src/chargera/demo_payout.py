@@ -33,6 +33,8 @@ ESCROW_C4E = 500_000_000
 HOST_PREPAYS_C4E = 1_000_000_000
 """The host burns C4E for the fee of sessions in euros."""
 
+ATTESTED = "attested by a quorum, proposed on chain; now its window runs."
+
 CHARGES_FOR_S = 8.0
 """Real time; at the demonstration's pace a quarter of an hour."""
 PATIENCE_S = 120.0
@@ -191,7 +193,7 @@ class _Story:
         for batch in batches:
             self._say(
                 f"8. Batch {batch['batch'][:18]}… of {batch['sessions']} bills in {batch['asset']}:"
-                " attested by a quorum, proposed on chain; now its window runs."
+                f" {ATTESTED if batch['state'] == 'proposed' else 'it is ' + batch['state'] + '.'}"
             )
 
         async def settled() -> list[Row] | None:

@@ -7,6 +7,7 @@ says, and what he has signed before. He signs only what no challenge can ever ho
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +27,7 @@ from chargera.domain.settlement import (
     in_c4e,
     overlap_s,
 )
+from chargera.domain.transaction import FUTURE_TOLERANCE
 from chargera.domain.word import Word
 from chargera.proofs.anchor import AnchoredMessage
 from chargera.proofs.chain_values import (
@@ -55,6 +57,9 @@ from chargera.proofs.trust import Trust
 
 ESCROW_AGE_S_MAX = 7 * DAY_S
 """No session may start on an escrow that is older: its payer could have it back before it ends."""
+
+CLOCK_S_MAX = FUTURE_TOLERANCE // timedelta(seconds=1)
+"""How far a station's clock may be behind the chain's: its time stands in the bill all the same."""
 
 _STRANGE = (KeyError, TypeError, ValueError, AttributeError)
 """What a record of another shape than its kind has may raise."""
@@ -609,7 +614,7 @@ class _Case:
             raise self._no(Reason.ESCROW, "there is no such escrow in the asset")
         if leaf.amount + leaf.vat > escrow.maximum:
             raise self._no(Reason.ESCROW, f"asks for more than the maximum, {escrow.maximum}")
-        if not 0 <= leaf.start - escrow.opened_at <= ESCROW_AGE_S_MAX:
+        if not -CLOCK_S_MAX <= leaf.start - escrow.opened_at <= ESCROW_AGE_S_MAX:
             raise self._no(Reason.ESCROW, "did not start in the 7 days after its escrow was opened")
 
     @property

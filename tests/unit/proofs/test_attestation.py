@@ -602,7 +602,7 @@ def test_judge__number_settled_already__refused() -> None:
         (None, "no such escrow"),
         (EscrowOnChain(C4E, 500_000_000, START_S), "no such escrow"),
         (EscrowOnChain(EURO, 3_629_999, START_S), "maximum"),
-        (EscrowOnChain(EURO, 500_000_000, START_S + 1), "7 days"),
+        (EscrowOnChain(EURO, 500_000_000, START_S + 301), "7 days"),
         (EscrowOnChain(EURO, 500_000_000, START_S - 7 * 86_400 - 1), "7 days"),
     ],
 )
@@ -620,6 +620,14 @@ def test_judge__escrow_just_covers__signed() -> None:
     key = escrow_id(address(PAYER), OPERATOR, bytes(16))
     just = EscrowOnChain(EURO, 3_630_000, START_S - 7 * 86_400)
     assert decide(network, leaf, chain=network.chain(escrows={key: just})).signed
+
+
+def test_judge__station_whose_clock_is_behind_by_five_minutes__signed() -> None:
+    network = Network()
+    leaf = network.add_session(0, rail=Rail.WALLET)
+    key = escrow_id(address(PAYER), OPERATOR, bytes(16))
+    later = EscrowOnChain(EURO, 3_630_000, START_S + 300)
+    assert decide(network, leaf, chain=network.chain(escrows={key: later})).signed
 
 
 def test_judge__another_payer_opened_the_escrow__refused() -> None:
