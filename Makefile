@@ -26,7 +26,7 @@ test-tools: $(VENV)/.tools  ## foreign judges: Go, Node, Rust and Chromium (name
 test-long: $(VENV)/.test  ## longer fuzz, more kills, more sessions
 	@BIN=$(BIN) sh scripts/test-long $(ARGS)
 
-bench: $(VENV)/.tools  ## benchmarks; ARGS=ocpp, eventlog or ledger for one
+bench: $(VENV)/.tools  ## benchmarks; ARGS=ocpp, eventlog, ledger or outage
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.test  ## write the generated parts of docs/reference again

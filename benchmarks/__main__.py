@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHMARKS = ("ocpp", "eventlog", "ledger")
+BENCHMARKS = ("ocpp", "eventlog", "ledger", "outage")
 
 
 def main(arguments: list[str]) -> int:

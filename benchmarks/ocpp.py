@@ -117,11 +117,11 @@ def _version(version: str, seconds: float, stations: int) -> dict[str, Any]:
     with ExitStack() as stack:
         server = stack.enter_context(_server())
         peer_pid, peer_port = stack.enter_context(_peer())
-        registered = _register(server, version, [f"BENCH-{n:03}" for n in range(stations)])
+        registered = register(server, version, [f"BENCH-{n:03}" for n in range(stations)])
         address = ("127.0.0.1", int(server.ready["ocpp"].split(":")[2].partition("/")[0]))
-        ours = stack.enter_context(_load(Plan(*address, version, server.process.pid, registered)))
+        ours = stack.enter_context(playing(Plan(*address, version, server.process.pid, registered)))
         peer = stack.enter_context(
-            _load(Plan("127.0.0.1", peer_port, version, peer_pid, registered))
+            playing(Plan("127.0.0.1", peer_port, version, peer_pid, registered))
         )
         peer_turns = [peer.turn(WARM_UP_S, seconds / 2)]
         turn = ours.turn(WARM_UP_S, seconds)
@@ -214,10 +214,10 @@ def _idle(count: int) -> dict[str, Any]:
 
         def connect(prefix: str, number: int) -> int:
             ids = [f"{prefix}-{n:03}" for n in range(number)]
-            registered = _register(server, "2.0.1", ids)
+            registered = register(server, "2.0.1", ids)
             before = resident_bytes(server.process.pid)
             plan = Plan("127.0.0.1", port, "2.0.1", server.process.pid, registered)
-            stack.enter_context(_load(plan))
+            stack.enter_context(playing(plan))
             time.sleep(1.0)
             return resident_bytes(server.process.pid) - before
 
@@ -235,14 +235,14 @@ def _idle(count: int) -> dict[str, Any]:
 def _server(settings: Mapping[str, Any] = RAISED) -> Iterator[ServerProcess]:
     """The real server on a folder that is on a disk, not in memory."""
     with (
-        tempfile.TemporaryDirectory(prefix="c-", dir=_disk()) as folder,
+        tempfile.TemporaryDirectory(prefix="c-", dir=disk()) as folder,
         ServerProcess(Path(folder), settings=dict(settings)) as server,
     ):
         yield server
         server.stop()
 
 
-def _disk() -> Path:
+def disk() -> Path:
     """Return a folder on a disk: where an fsync costs nothing, nothing is shown."""
     types = {
         Path(fields[1]): fields[2]
@@ -270,7 +270,7 @@ def _peer() -> Iterator[tuple[int, int]]:
             process.terminate()
 
 
-class _Player:
+class Player:
     """A load generator's process."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
@@ -292,21 +292,21 @@ class _Player:
 
 
 @contextmanager
-def _load(plan: Plan) -> Iterator[_Player]:
+def playing(plan: Plan) -> Iterator[Player]:
     """A load generator whose stations are connected and booted."""
     command = [sys.executable, "-m", "benchmarks.ocpp_load"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
-            player = _Player(process)
+            player = Player(process)
             player.tell(asdict(plan))
             yield player
         finally:
             process.terminate()
 
 
-def _register(server: ServerProcess, version: str, ids: list[str]) -> list[tuple[str, str]]:
+def register(server: ServerProcess, version: str, ids: list[str]) -> list[tuple[str, str]]:
     """Register stations, their tariff and their driver's token; return ids and passwords."""
     with server.client() as client:
 
