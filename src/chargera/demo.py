@@ -64,6 +64,8 @@ class DemoOptions:
     until_settled: bool = False
     """End once two holders of a charger are paid for sessions of a wallet and of a gateway."""
     summary: Path | None = None
+    command: str = "chargera"
+    """How whoever reads along calls this program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,8 +444,8 @@ class _Demo:
             self._options.summary.write_text(json.dumps(document, indent=1) + "\n")
         self._say(
             f"\n{len(shown)} sessions billed, anchored and verified in"
-            f" {document['seconds']:.0f} s. Check any of them yourself:\n  chargera verify"
-            f" {shown[0]['receipt']} --trust {deployment}"
+            f" {document['seconds']:.0f} s. Check any of them yourself:\n"
+            f"  {self._options.command} verify {shown[0]['receipt']} --trust {deployment}"
         )
 
     async def _receipt(

@@ -38,6 +38,8 @@ def demo(
 ) -> None:
     """Show the network at work: stations, sessions, bills, receipts, an anchored log."""
     import logging
+    import shutil
+    import sys
 
     from chargera import telemetry
     from chargera.demo import DemoOptions, run_demo
@@ -50,6 +52,7 @@ def demo(
         until_anchored=until_anchored,
         until_settled=until_settled,
         summary=summary,
+        command="chargera" if shutil.which("chargera") else sys.argv[0],
     )
     say = note if as_json else _say
 
