@@ -1,9 +1,10 @@
 """`chargera ledger` and its server on the emulator: from nothing to a change of topic."""
 
+import io
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 import httpx2
 import pytest
 
+from chargera import cli
 from chargera.ledger.chain_key import ChainKey
 from chargera.ledger.hedera.signer import compressed
 from tests.doubles.hedera.emulator import Emulator, start, stop
 from tests.doubles.hedera.faults import FaultKind
-from tests.server import COMMAND, ServerProcess, data_folder
+from tests.server import ServerProcess, data_folder
 
 COLD = ChainKey(b"\x21" * 32)
 NEW_OPERATOR = ChainKey(b"\x22" * 32)
@@ -43,16 +45,15 @@ class Network:
 
     def run(self, *words: str, code: int = 0, **changed: str) -> Any:
         """Run a command with `--json` and return its document."""
-        given = self.settings | changed
-        done = subprocess.run(
-            [COMMAND, *words, "--data-dir", str(self.data_dir), "--json"],
-            env={"PATH": "/usr/bin:/bin", **{f"CHARGERA_{k}": v for k, v in given.items()}},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return json.loads(done.stdout)
+        given = {f"CHARGERA_{k}": v for k, v in (self.settings | changed).items()}
+        said, noted = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as environment:
+            for name, value in given.items():
+                environment.setenv(name, value)
+            with redirect_stdout(said), redirect_stderr(noted):
+                found = cli.run([*words, "--data-dir", str(self.data_dir), "--json"])
+        assert found == code, said.getvalue() + noted.getvalue()
+        return json.loads(said.getvalue())
 
     def server(self) -> ServerProcess:
         return ServerProcess(self.data_dir, settings=self.settings)
@@ -63,13 +64,10 @@ class Network:
         trust.write_bytes(httpx2.get(f"{server.ready['http']}/deployment.json").content)
         anchors = [w for url in self.emulator.mirror_urls for w in ("--anchors", f"mirror:{url}")]
         log = f"{server.ready['http']}/log"
-        done = subprocess.run(
-            [COMMAND, "audit", "--log", log, "--trust", str(trust), *anchors, "--json"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return {p["id"]: p["status"] for p in json.loads(done.stdout)["promises"]}
+        said = io.StringIO()
+        with redirect_stdout(said):
+            cli.run(["audit", "--log", log, "--trust", str(trust), *anchors, "--json"])
+        return {p["id"]: p["status"] for p in json.loads(said.getvalue())["promises"]}
 
 
 @pytest.fixture(scope="module")
