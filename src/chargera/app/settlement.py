@@ -255,16 +255,18 @@ class Settlement:
         return hex_text(batch_digest(batch, self._terms.chain_id, self._hub))
 
     async def waits_for_anchor(self) -> bool:
-        """Say whether a batch is due of bills that no anchored head covers."""
+        """Say whether a batch is due, and none of what an anchored head covers.
+
+        Anchors cost money: as long as covered bills make a batch, the others wait for the next
+        anchor that the policy asks for.
+        """
         async with self._database.work() as work:
             head = await work.settlement.anchored_head()
             covered = head.tree_size if head else 0
             waiting = await work.settlement.waiting(ALL)
         return any(
-            cdr.log_index >= covered
+            self._is_due(lane) and not self._is_due([c for c in lane if c.log_index < covered])
             for lane in _lanes(waiting).values()
-            for group in self._due(lane)
-            for cdr in group
         )
 
     async def form(self, *, at_once: bool = False) -> list[str]:
@@ -301,6 +303,9 @@ class Settlement:
         for digest in formed:
             _log.info("%s batch %s", BatchStage.FORMED, digest)
         return formed
+
+    def _is_due(self, lane: Sequence[WaitingCdr]) -> bool:
+        return next(self._due(lane), None) is not None
 
     def _due(
         self, lane: Sequence[WaitingCdr], *, at_once: bool = False

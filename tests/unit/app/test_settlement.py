@@ -153,6 +153,24 @@ async def test_waits_for_anchor__only_for_bills_that_are_due(
     assert await rig.settlement.waits_for_anchor() is waits
 
 
+async def test_waits_for_anchor__covered_bills_go_first_and_cost_no_anchor() -> None:
+    """So a small network anchors once an hour, not once more for each batch."""
+    rig = Rig(BatchPolicy(sessions=48, interval=timedelta(hours=1)))
+    now = rig.clock.now()
+    rig.wait(
+        numbered(0, log_index=5, at=START, ended_at=START),
+        numbered(1, log_index=50, at=START, ended_at=START),
+        numbered(2, log_index=60, at=now, ended_at=START),
+    )
+    rig.anchor(10)
+    assert await rig.settlement.waits_for_anchor() is False
+    await rig.form()
+    assert rig.states() == {0: "pending", 1: "waiting", 2: "waiting"}
+    assert await rig.settlement.waits_for_anchor() is True  # what is left is old, and not covered
+    rig.anchor(100)
+    assert await rig.settlement.waits_for_anchor() is False
+
+
 @pytest.mark.parametrize(
     ("bounds", "rate"),
     [
