@@ -35,6 +35,7 @@ from chargera.proofs.chain_values import (
     operator_word,
     parse_address,
     parse_hex,
+    parse_signer,
 )
 from chargera.proofs.entry import EntryKind
 from chargera.proofs.meter_key import load_meter_key
@@ -347,7 +348,7 @@ async def _check_possible(
 
 
 def _owner(wanted: CustodyRequest, station: ChargingStation) -> Change:
-    host = parse_address(_needed(wanted, "host"), field="host")
+    host = parse_signer(_needed(wanted, "host"), field="host")
     if host == ZERO_ADDRESS:
         raise InvalidInput("nobody is no host", field="host", remedy="name the new host's address")
     return Change(custody_value(CustodyKind.OWNER, host))
