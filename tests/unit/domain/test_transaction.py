@@ -302,6 +302,26 @@ def test_take__end_before_what_it_follows__our_time_counts_as_in_the_bill(
         assert made.ended_at == billed.ended_at == at(counts)
 
 
+@pytest.mark.parametrize(
+    ("seq_nos", "counts"),
+    [
+        ((0, 1, 2), 21),  # its number says what it follows
+        ((None, None, None), 10),  # nothing says it: its own time stands
+    ],
+)
+def test_take__end_without_register_before_what_came__only_a_number_says_that_it_follows(
+    seq_nos: tuple[int | None, ...], counts: int
+) -> None:
+    made = transaction()
+    for each, minutes in (
+        (event(S, 0, sample(0, 100, BEGIN), seq_no=seq_nos[0]), 0),
+        (event(U, 20, sample(20, 900), seq_no=seq_nos[1]), 20),
+        (event(E, 10, seq_no=seq_nos[2]), 21),
+    ):
+        take(made, arrival(each, minutes))
+    assert made.ended_at == at(counts)
+
+
 def test_take__status_after_a_stop__is_nothing_that_the_stop_follows() -> None:
     made = taken(
         event(S, 0, sample(0, 100)),
