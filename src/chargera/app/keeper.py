@@ -164,10 +164,8 @@ class Keeper:
                 return await self._prepay(row)
             case BatchStage.SIGNED:
                 return await self._propose(row)
-            case BatchStage.PROPOSED:
+            case _:  # no other stage is open
                 return await self._settle(row)
-            case _:
-                return False
 
     async def _is_too_late(self, row: BatchRow) -> bool:
         """Say whether the hub does not take a batch any more, and has not taken it before."""

@@ -5,13 +5,23 @@ from typing import Any
 
 import pytest
 
-from chargera.app.passport_views import PassportView, find, registration_word, rows, view_of
+from chargera.app.passport_views import PassportView, find, registration_word, rows, show, view_of
 from chargera.app.passports import PassportRow, Step, passport_domain_of
 from chargera.domain.errors import NotFound
 from chargera.domain.passport import Protocol as Spoken
+from chargera.ledger.abi import Struct
 from chargera.proofs.chain_values import hex_text
 from chargera.proofs.passport import consent_digest, metadata_digest, parse_metadata
-from tests.browser.sample_chain import BORN, HOST, NOW, PASSPORTS, SamplePassports
+from tests.browser.sample_chain import (
+    BORN,
+    CUSTODY,
+    HOST,
+    NOW,
+    PASSPORTS,
+    SampleContracts,
+    SampleCustody,
+    SamplePassports,
+)
 from tests.unit.app.settlement_rig import CHAIN_ID, terms
 
 TERMS = terms()
@@ -23,6 +33,7 @@ class Work:
 
     def __init__(self, *shown: PassportRow) -> None:
         self.passports = SamplePassports()
+        self.custody = SampleCustody()
         if shown:
             self.passports.rows = self._rows  # type: ignore[method-assign] # a double of a double
         self._shown = shown
@@ -119,6 +130,41 @@ async def test_a_row_that_cannot_be_read__is_shown_with_its_fault_beside_the_oth
     assert (first.metadata_digest, first.consent, first.protocols) == ("", None, {})
     assert first.registration == "registered"
     assert second == view(BORN[1])
+
+
+# With what the chain says ----------------------------------------------------------------------
+
+
+async def test_show__a_registered_one_with_the_chains_facts() -> None:
+    row = BORN[0]
+    shown = await show(Work(), TERMS, SampleContracts(), row.passport_id)
+    assert shown["passport_id"] == row.passport_id
+    assert shown["protocols"][str(Spoken.OCPP_2_0_1)] == "observed"
+    chain = shown["chain"]
+    assert chain["owner"] == HOST
+    assert chain["facts"]["registrationHash"] == row.registration_hash
+    assert len(chain["custody"]) == 2
+    assert shown["registration"] == "registered"
+    assert [each.station_id for each in CUSTODY] == [row.station_id] * len(shown["custody"])
+
+
+async def test_show__a_pending_one__the_chain_is_not_asked() -> None:
+    contracts = SampleContracts()
+    contracts.answers.clear()
+    shown = await show(Work(), TERMS, contracts, by_step[Step.CONTEST].station_id)
+    assert (shown["chain"], shown["registration"]) == (None, "pending")
+
+
+async def test_show__retired_by_its_host_on_chain__said_at_once() -> None:
+    contracts = SampleContracts()
+    facts = contracts.answers["ChargerPassport", "factsOf"]
+    at = int(NOW.timestamp())
+    contracts.answers["ChargerPassport", "factsOf"] = lambda token_id: Struct(
+        facts(token_id) | {"retiredAt": at}
+    )
+    shown = await show(Work(), TERMS, contracts, BORN[0].passport_id)
+    assert shown["registration"] == "retired"
+    assert int(shown["retired_at"].timestamp()) == at
 
 
 # Looking for one -------------------------------------------------------------------------------
