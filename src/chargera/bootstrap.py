@@ -201,9 +201,8 @@ class Server:
         self.feed.publish(LiveEvent("log", "", {"tree_size": head.tree_size}))
 
     async def _open_ledger(self) -> None:
-        parts = LedgerParts(
-            self.options.data_dir, self.settings, self.database, self.clock, self.entropy
-        )
+        folder = self.options.data_dir
+        parts = LedgerParts(folder, self.settings, self.database, self.clock, self.entropy)
         self.ledger = await open_ledger(parts, self._stack)
         self.topic = self.ledger.topic
 
@@ -593,7 +592,8 @@ class Server:
                 self.settings.ledger.network,
                 self.settings.operator.id,
                 self.signer.vkeys,
-                self.options.simulated or self.settings.ledger.network == "embedded",
+                self.options.simulated or not self.ledger.profile.is_hedera,
+                self.ledger.profile.explorer,
             ),
             database=self.database,
             clock=self.clock,
@@ -609,7 +609,7 @@ class Server:
             trust=self.trust,
             secure_cookies=self.settings.http.secure_cookies,
             anchor_window=lambda: self.anchoring.health.window,
-            settlement=None if self.settling is None else self.settling.shown(),
+            settlement=None if self.settling is None else self.settling.shown(self.ledger.rpc),
         )
 
     def _secret(self, name: str) -> bytes:

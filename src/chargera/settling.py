@@ -404,11 +404,11 @@ class Settling:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def shown(self) -> PageSettlement:
-        """Return what pages show of it, and which attesters are this server's own."""
+    def shown(self, rpc: str | None) -> PageSettlement:
+        """Return what pages show of it; `rpc`: where wallets reach the chain, None: here."""
         running = ATTESTERS_RUN if self.parts.settings.settlement.attesters else 0
         own = tuple(key.address_text for key in self.keys.attesters[:running])
-        return PageSettlement(self.terms, self.contracts, own)
+        return PageSettlement(self.terms, self.contracts, own, rpc)
 
     # What is public -----------------------------------------------------------------------------
 

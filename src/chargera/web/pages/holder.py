@@ -30,7 +30,7 @@ async def show_holder(chain: ChainVisit) -> Response:
     holder = await _holder(chain, words.assets)
     rows = [await chain.work.passports.by_id(each.passport_id) for each in holder.holdings]
     stations = {row.passport_id: row.station_id for row in rows if row is not None}
-    rpc = f"{chain.base_url()}/rpc"
+    rpc = chain.rpc_url()
     values = {
         "words": words,
         "holder": holder,

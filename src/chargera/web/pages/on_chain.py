@@ -55,9 +55,9 @@ class ChainVisit:
         """Return how amounts and addresses are written here."""
         return ChainWords(self.view, await assets_of(self.contracts, self.terms), self.terms)
 
-    def base_url(self) -> str:
-        """Return where this server is reached, without a slash at its end."""
-        return str(self.request.base_url).rstrip("/")
+    def rpc_url(self) -> str:
+        """Return where a wallet reaches the chain."""
+        return self.settlement.rpc or f"{str(self.request.base_url).rstrip('/')}/rpc"
 
 
 def on_chain(handler: Callable[[ChainVisit], Awaitable[Response]]) -> Handler:

@@ -14,11 +14,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from chargera.app.permissions import Action, Caller
+from chargera.app.views import AnchorView
+from chargera.proofs.chain_values import parse_address, parse_hex
 from chargera.web.assets import Assets
 from chargera.web.auth import Identity
 from chargera.web.catalogue import Texts, choose_language, load_texts
 from chargera.web.pages.formats import NOTHING, Formats
-from chargera.web.pages.services import NetworkFacts
+from chargera.web.pages.services import Explorer, NetworkFacts
 
 CSP = "; ".join(
     (
@@ -112,6 +114,36 @@ class View:
         ]
 
 
+class Elsewhere:
+    """Pages of a public explorer that show what ours do; None where there is no explorer."""
+
+    def __init__(self, explorer: Explorer | None) -> None:
+        """Link to `explorer`."""
+        self._explorer = explorer
+
+    def message(self, anchor: AnchorView) -> str | None:
+        """Return the page of an anchor's message, once it has its place on the topic."""
+        where = (anchor.topic_id, anchor.sequence_number, anchor.consensus_timestamp)
+        topic_id, sequence_number, consensus_timestamp = where
+        if topic_id is None or sequence_number is None or consensus_timestamp is None:
+            return None
+        if self._explorer is None:
+            return None
+        return self._explorer.message(topic_id, sequence_number, consensus_timestamp)
+
+    def transaction(self, transaction_hash: str) -> str | None:
+        """Return the page of a transaction by its hash as text."""
+        if self._explorer is None:
+            return None
+        return self._explorer.transaction(parse_hex(transaction_hash, 32, field="transaction"))
+
+    def contract(self, address: str) -> str | None:
+        """Return the page of a contract by its address as text."""
+        if self._explorer is None:
+            return None
+        return self._explorer.contract(parse_address(address, field="address"))
+
+
 class Renderer:
     """Renders pages and fragments of pages."""
 
@@ -128,6 +160,7 @@ class Renderer:
         )
         self._environment.globals |= {
             "asset": assets.url,
+            "elsewhere": Elsewhere(network.explorer),
             "network": network,
             "settles": settles,
         }

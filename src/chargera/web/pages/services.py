@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from chargera.app.admin_ports import AdminDatabase, IsConnected
 from chargera.app.billing import ReviewDecision
@@ -12,6 +13,19 @@ from chargera.app.ports import Clock, Feed
 from chargera.app.settlement_ports import Contracts, NetworkTerms
 from chargera.app.station_tests import StationTests
 from chargera.proofs.trust import Trust
+
+
+class Explorer(Protocol):
+    """A public site that shows the same ledger: addresses of its pages."""
+
+    def message(self, topic_id: str, sequence_number: int, consensus_timestamp: str) -> str:
+        """Return the page of a message of a topic."""
+
+    def transaction(self, transaction_hash: bytes) -> str:
+        """Return the page of a transaction by its hash of 32 bytes."""
+
+    def contract(self, address: bytes) -> str:
+        """Return the page of a contract by its address of 20 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +38,8 @@ class NetworkFacts:
     """Verifier keys of the log, the present one first."""
     simulated: bool
     """Stations, drivers or the ledger are software, and every page says so."""
+    explorer: Explorer | None = None
+    """Where strangers look at the ledger; None: it is seen nowhere else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +50,8 @@ class PageSettlement:
     contracts: Contracts
     own_attesters: tuple[str, ...]
     """Addresses of the attesters that run as processes of this server."""
+    rpc: str | None = None
+    """Where wallets reach the chain; None: at this server's own `/rpc`."""
 
 
 @dataclass(frozen=True, slots=True)
