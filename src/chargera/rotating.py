@@ -1,4 +1,4 @@
-"""The wiring of `chargera ledger rotate`: keys and topics of one data folder, while no server runs.
+"""The wiring of `chargera ledger rotate-*`: keys and topics of a data folder, while no server runs.
 
 Key files in `D/keys`: `hedera-submit` is what the server submits with; `hedera-submit-next` and
 `hedera-submit-cold` are the first topic's other two, unless these lie elsewhere; those of the

@@ -32,8 +32,6 @@ CONSENSUS_S = 10
 """What consensus and a mirror take at most, usually: a few seconds."""
 
 app = noun("ledger", "The public ledger: its cost, its set-up, its state.")
-rotation = noun("rotate", "Keys of the ledger, replaced while no server runs.")
-app.add_typer(rotation)
 
 
 @app.command()
@@ -232,7 +230,7 @@ async def _status(data_dir: Path) -> dict[str, Any]:
     return document
 
 
-@rotation.command("operator-key")
+@app.command("rotate-operator-key")
 def rotate_operator_key(
     key: Annotated[Path, typer.Option("--key", help="File of the new key: 0x and 64 hex digits.")],
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -251,20 +249,20 @@ def rotate_operator_key(
     show({"public_key": signer.public_key.hex(), "result": result}, as_json)
 
 
-@rotation.command("submit-key")
+@app.command("rotate-submit-key")
 def rotate_submit_key(
     key: Annotated[Path, typer.Option("--key", help="File of the topic's next or cold key.")],
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Submit with another of the topic's keys. A stolen one still submits: then `rotate topic`."""
+    """Submit with another of the topic's keys. A stolen one still submits: then `rotate-topic`."""
     from chargera.rotating import rotate_submit_key as rotate
 
     public_key = asyncio.run(_on_folder(data_dir, lambda it: rotate(it, key)))
     show({"public_key": public_key}, as_json)
 
 
-@rotation.command("topic")
+@app.command("rotate-topic")
 def rotate_topic(data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
     """Go to a new topic with new keys; say so in the log, on the old topic and in the registry.
 

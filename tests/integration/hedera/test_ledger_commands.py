@@ -204,10 +204,10 @@ def test_topic_is_changed__old_and_new_hold_all_heads_once(begun: Network) -> No
     server = begun.server().start()
     begun.run("anchor", "now")
     old = begun.run("ledger", "status")["topic_id"]
-    refused = begun.run("ledger", "rotate", "topic", code=1)  # a server runs
+    refused = begun.run("ledger", "rotate-topic", code=1)  # a server runs
     assert refused["error"]["code"] == "conflict"
     server.stop()
-    change = begun.run("ledger", "rotate", "topic")
+    change = begun.run("ledger", "rotate-topic")
     assert change["topic_id"] != old
     server = begun.server().start()
     try:
@@ -229,11 +229,11 @@ def test_topic_is_changed__old_and_new_hold_all_heads_once(begun: Network) -> No
     kept = begun.data_dir / "keys" / f"hedera-submit.{old}"
     shutil.copy(kept, begun.data_dir / "stolen")
     refused = begun.run(
-        "ledger", "rotate", "submit-key", "--key", str(begun.data_dir / "stolen"), code=1
+        "ledger", "rotate-submit-key", "--key", str(begun.data_dir / "stolen"), code=1
     )
     assert "does not take this key" in refused["error"]["message"]
     following = begun.data_dir / "keys" / f"hedera-submit-after-{old}-next"
-    begun.run("ledger", "rotate", "submit-key", "--key", str(following))
+    begun.run("ledger", "rotate-submit-key", "--key", str(following))
     server = begun.server().start()
     try:
         begun.run("anchor", "now")
@@ -244,11 +244,11 @@ def test_topic_is_changed__old_and_new_hold_all_heads_once(begun: Network) -> No
 def test_operator_key_is_changed__the_old_one_pays_no_more(begun: Network) -> None:
     key = begun.data_dir / "new-operator"
     key.write_text(f"0x{'22' * 32}\n")
-    begun.run("ledger", "rotate", "operator-key", "--key", str(key))
+    begun.run("ledger", "rotate-operator-key", "--key", str(key))
     refused = begun.run("ledger", "init", code=1)
     assert refused["error"]["field"] == "hedera.operator_key"
     begun.emulator.ledger.operator_secret = b"\x22" * 32  # configured from here on
-    again = begun.run("ledger", "rotate", "operator-key", "--key", str(key))
+    again = begun.run("ledger", "rotate-operator-key", "--key", str(key))
     assert again["result"] == "the account has this key"
     assert again["public_key"] == compressed(NEW_OPERATOR.public_key).hex()
     server = begun.server().start()
