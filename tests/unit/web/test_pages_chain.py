@@ -431,7 +431,7 @@ SETTLEMENT_WORDS = {
     "waiting": "This bill waits for a batch",
     "pending": "in a batch that is under way",
     "settled": "This bill is settled",
-    "skipped": "could not be paid",
+    "skipped": "This bill is not paid",
     "disputed": "set aside by a dispute",
     "off_chain": "payable off chain",
 }
