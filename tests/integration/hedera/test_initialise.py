@@ -1,16 +1,21 @@
 """A network's beginning: an outline with costs, one run, and runs that end anywhere."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chargera.app.hedera_ports import HederaSendState
-from chargera.domain.errors import Unavailable
+from chargera.domain.errors import Refused, Unavailable
+from chargera.ledger.evm.deployment import Plan
+from chargera.ledger.evm.transaction import sign
 from chargera.ledger.hedera.fees import USD_E10
-from chargera.ledger.hedera.initialise import total_usd_e10
+from chargera.ledger.hedera.initialise import Initialisation, total_usd_e10
 from chargera.ledger.network_contracts import ChainContracts
 from tests.doubles.hedera.emulator import Emulator, running_emulator
 from tests.doubles.hedera.faults import FaultKind
+from tests.evm_contracts import COUNTER, init_code
 from tests.integration.hedera.initialising import DEPLOYER, KEEPER, Crash, Crashes, World
 
 
@@ -79,6 +84,48 @@ async def test_run__makes_all_of_it_and_a_second_run_nothing(emulator: Emulator)
     async with world.process() as again:
         await again.carry_out()
     assert world.sends.rows == rows
+
+
+async def test_deployer_that_has_sent_something_else__is_refused(emulator: Emulator) -> None:
+    world = World(emulator)
+    async with world.process() as begun:
+        for step in begun.steps[:3]:
+            await step.do()
+        chain = begun.access.chain
+        await chain.send_raw(
+            sign(
+                DEPLOYER,
+                chain_id=chain.chain_id,
+                nonce=0,
+                to=None,
+                data=init_code(COUNTER),
+                gas_limit=1_000_000,
+            )
+        )
+        sent = len(world.sends.rows)
+        with pytest.raises(Refused, match="has sent other transactions"):
+            await begun.carry_out()
+    assert len(world.sends.rows) == sent
+
+
+async def test_what_a_contract_would_refuse__is_not_sent(emulator: Emulator) -> None:
+    """A policy whose terms are out of range: its nonce is not used up by a failure."""
+    world = World(emulator)
+    plan = world.plan
+
+    def broken(topic_id: str, policy_from_s: int) -> Plan:
+        return plan(topic_id, max(0, policy_from_s - 10_000))  # over before it can be stored
+
+    async with world.access() as access:
+        wanted = replace(world.wanted(), plan=broken)
+        begun = Initialisation(access, world.records, wanted)
+        with pytest.raises(Refused):
+            await begun.carry_out()
+        place = [step.label for step in plan("0.0.1", 0).steps].index("NetworkPolicy")
+        assert await access.chain.nonce(DEPLOYER.address) == place
+    async with world.process() as again:
+        await again.carry_out()
+    await check_whole(world)
 
 
 @pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
