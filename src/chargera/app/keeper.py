@@ -1,9 +1,9 @@
 """The keeper: whatever anybody may do on chain for money to arrive, done without being asked.
 
 It has a key without any privilege. It proposes what is signed, settles what nobody challenged in
-time, and has every holder paid what is his. Each step is decided from what the chain says now and
-has one transaction for its purpose, so that a keeper that was stopped anywhere goes on from
-there, and two keepers only race for the tip.
+time, ends disputes that nobody ruled on, and has every holder paid what is his. Each step is
+decided from what the chain says now and has one transaction for its purpose, so that a keeper that
+was stopped anywhere goes on from there, and two keepers only race for the tip.
 """
 
 import logging
@@ -101,6 +101,8 @@ class Keeper:
         """Passports whose holders may be owed something, in order."""
         self._to_refund: dict[str, None] = {}
         """Payers whose escrows have left something over."""
+        self._disputed: dict[str, BatchRow] = {}
+        """Settled batches of which a leaf is set aside, by digest."""
         self._has_caught_up = False
         self.open_batches = 0
         """How many batches were on their way at the last turn."""
@@ -119,6 +121,12 @@ class Keeper:
             except (Undetermined, ContractRefused) as error:
                 failures += 1
                 _log.warning("batch %s stays %s: %s", row.digest, row.state, error.message)
+        for row in list(self._disputed.values()):
+            try:
+                moved = await self._end_disputes(row) or moved
+            except (Undetermined, ContractRefused) as error:
+                failures += 1
+                _log.warning("disputes of %s are not ended: %s", row.digest, error.message)
         moved = await self._settlement.count_answers() or moved
         self.open_batches, self.failures = len(rows), failures + await self._pay_out()
         return moved
@@ -222,7 +230,7 @@ class Keeper:
         (event,) = await self._contracts.events(
             HUB, "Settled", [parse_hex(row.digest, 32, field="digest")]
         )
-        await self._settlement.note(
+        row = await self._settlement.note(
             row.digest,
             state=BatchStage.SETTLED,
             settle_transaction_hash=event.transaction_hash,
@@ -233,10 +241,41 @@ class Keeper:
         return True
 
     def _owe(self, row: BatchRow) -> None:
-        """Remember whom a settled batch has left money for."""
+        """Remember whom a settled batch has left money for, and what is set aside."""
+        if row.disputed:
+            self._disputed[row.digest] = row
         self._to_pay.update(dict.fromkeys(row.document["passports"]))
         wallets = [leaf for leaf in row.document["leaves"] if leaf["rail"] == Rail.WALLET]
         self._to_refund.update(dict.fromkeys(leaf["payer"] for leaf in wallets))
+
+    async def _end_disputes(self, row: BatchRow) -> bool:
+        """End what nobody has ruled on in time, and note the disputes that are over."""
+        digest = parse_hex(row.digest, 32, field="digest")
+        moved, open_disputes = False, 0
+        for event in await self._contracts.events(HUB, "Disputed", [None, digest]):
+            dispute_id = event.members.disputeId
+            stored = await self._contracts.read(HUB, "disputeOf", dispute_id)
+            if stored.isOpen:
+                if not self._is_ruling_over(stored.openedAt):
+                    open_disputes += 1
+                    continue
+                await self._sender.send(
+                    f"dispute:{dispute_id}", HUB, "endDispute", dispute_id, abi_batch(row.batch)
+                )
+            (ended,) = await self._contracts.events(
+                HUB, "DisputeEnded", [dispute_id.to_bytes(32, "big")]
+            )
+            await self._settlement.end_dispute(row.digest, stored.leaf, ended.members.leafStands)
+            self._to_pay.update(dict.fromkeys(row.document["passports"]))
+            moved = True
+        if not open_disputes:
+            del self._disputed[row.digest]
+        return moved
+
+    def _is_ruling_over(self, opened_at: int) -> bool:
+        policy = self._terms.policy_at(opened_at)
+        assert policy is not None, "what is settled was under a policy"
+        return self._clock.now() > _time(opened_at + policy.parameters.ruling_timeout_s)
 
     async def _state_of(self, row: BatchRow) -> Any:
         return await self._contracts.read(HUB, "batchOf", parse_hex(row.digest, 32, field="digest"))

@@ -499,6 +499,16 @@ class Settlement:
             _log.info("%s batch %s", row.state, digest)
         return row
 
+    async def end_dispute(self, digest: str, place: int, stands: bool) -> None:
+        """Note that the leaf at a place of a batch was paid after all, or is not owed."""
+        async with self._database.work() as work:
+            row = await work.settlement.batch(digest)
+            if row is None:
+                raise NotFound(f"there is no batch {digest}", field="batch")
+            state = LaneState.SETTLED if stands else LaneState.SKIPPED
+            await work.settlement.mark(row, [row.batch.leaves[place].cdr_no], state)
+            await work.commit()
+
     async def _note_state(self, work: SettlementWork, row: BatchRow) -> None:
         leaves = row.batch.leaves
         now = self._clock.now()

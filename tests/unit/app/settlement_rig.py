@@ -269,8 +269,10 @@ class Hub:
         self.faults: dict[str, Exception] = {}
         """By function: raised instead of doing it."""
         self.sent: list[str] = []
+        self.disputes: dict[int, Struct] = {}
         self.answers: dict[tuple[str, str], Callable[..., Any]] = {
             (HUB, "batchOf"): self._batch_of,
+            (HUB, "disputeOf"): lambda number: self.disputes[number],
             (HUB, "rateBounds"): lambda operator, asset: (0, 1, 10**12),
             (HUB, "withdrawable"): lambda account, asset: self.withdrawable.get(
                 (account, asset), 0
@@ -340,6 +342,18 @@ class Hub:
         topics = [token_id.to_bytes(32), word(asset), word(holder)]
         self.say("Claimed", topics, sent, asset=asset, holder=holder, amount=amount)
 
+    def dispute(self, digest: str, leaf: int) -> int:
+        """Somebody disputes a leaf; returns the dispute's id."""
+        number = len(self.disputes) + 1
+        opened_at = int(self._clock.now().timestamp())
+        self.disputes[number] = Struct(leaf=leaf, openedAt=opened_at, isOpen=True)
+        self.say("Disputed", [number.to_bytes(32), word(digest)], "0x", disputeId=number)
+        return number
+
+    def end_dispute(self, sent: str, number: int, batch: Any = None, stands: bool = True) -> None:
+        self.disputes[number]["isOpen"] = False
+        self.say("DisputeEnded", [number.to_bytes(32)], sent, leafStands=stands)
+
     def withdraw_for(self, sent: str, account: str, asset: str) -> None:
         amount = self.withdrawable.pop((account, asset))
         self.say("Withdrawn", [word(account), word(asset)], sent, amount=amount)
@@ -402,7 +416,7 @@ class HubSender:
         if function in self._hub.faults:
             raise self._hub.faults[function]
         sent = f"0x{len(self._hub.sent):064x}"
-        name = {"withdrawFor": "withdraw_for"}.get(function, function)
+        name = {"withdrawFor": "withdraw_for", "endDispute": "end_dispute"}.get(function, function)
         getattr(self._hub, name)(sent, *arguments)
         self._hub.sent.append(purpose)
         self._done[purpose] = sent

@@ -31,8 +31,10 @@ from tests.unit.app.settlement_rig import (
     numbered,
     word,
 )
+from tests.unit.proofs.sample_settlement import policy
 
 HOLDER = "0x" + "77" * 20
+RULING_S = policy().parameters.ruling_timeout_s
 TOKEN_ID = int(PASSPORTS[0], 16)
 
 
@@ -265,6 +267,67 @@ async def test_too_late_but_proposed_by_somebody__it_goes_on(rig: KeeperRig) -> 
     assert rig.rows.batches[digest].state is BatchStage.PROPOSED
     await rig.settlement.give_up(digest)
     assert rig.rows.batches[digest].state is BatchStage.PROPOSED
+
+
+# Disputes --------------------------------------------------------------------------------------
+
+
+async def disputed(rig: KeeperRig) -> tuple[str, int]:
+    """A settled batch of two bills, the second of which is set aside."""
+    digest = await rig.proposed(numbered(0), numbered(1))
+    number = rig.hub.dispute(digest, 1)
+    rig.hub.paid, rig.hub.disputed = 0b01, 0b10
+    rig.clock.advance(WINDOW_S + 2)
+    await rig.keeper.turn()
+    assert rig.states() == {0: "settled", 1: "disputed"}
+    return digest, number
+
+
+async def test_dispute__that_nobody_rules_on__is_ended_when_its_time_is_over(
+    rig: KeeperRig,
+) -> None:
+    _, number = await disputed(rig)
+    left_s = RULING_S - WINDOW_S - 2
+    rig.clock.advance(left_s)
+    await rig.keeper.turn()
+    assert rig.states()[1] == "disputed"
+    owe(rig)
+    rig.clock.advance(1)
+    assert await rig.keeper.turn()
+    assert rig.purposes("dispute") == [f"dispute:{number}"]
+    assert rig.states() == {0: "settled", 1: "settled"}
+    assert not rig.hub.claimable, "what the leaf paid goes to its holders"
+    assert not await rig.keeper.turn()
+
+
+@pytest.mark.parametrize(("stands", "state"), [(True, "settled"), (False, "skipped")])
+async def test_dispute__ruled_by_somebody__is_noted_without_sending(
+    rig: KeeperRig, stands: bool, state: str
+) -> None:
+    _, number = await disputed(rig)
+    rig.hub.end_dispute("0xruled", number, stands=stands)
+    assert await rig.keeper.turn()
+    assert rig.states()[1] == state
+    assert not rig.purposes("dispute")
+
+
+async def test_dispute__after_a_restart_it_is_known(rig: KeeperRig) -> None:
+    await disputed(rig)
+    rig.restart()
+    rig.clock.advance(RULING_S)
+    await rig.keeper.turn()
+    assert rig.states()[1] == "settled"
+
+
+async def test_dispute__the_chain_is_silent__tried_again(rig: KeeperRig) -> None:
+    await disputed(rig)
+    rig.hub.faults["endDispute"] = Unavailable("silent")
+    rig.clock.advance(RULING_S)
+    await rig.keeper.turn()
+    assert rig.keeper.failures == 1
+    rig.hub.faults = {}
+    await rig.keeper.turn()
+    assert rig.states()[1] == "settled"
 
 
 # Paying ----------------------------------------------------------------------------------------
