@@ -202,7 +202,7 @@ def _batches(rate: Fraction) -> tuple[Fraction, Fraction]:
     """Return batches an hour, and sessions of one: full, or of what comes within the wait."""
     if not rate:
         return Fraction(), Fraction(1)
-    sessions = min(rate * BATCH_HOURS + 1, Fraction(LEAVES_MAX))
+    sessions = max(Fraction(1), min(rate * BATCH_HOURS, Fraction(LEAVES_MAX)))
     return rate / sessions, sessions
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chargera import cli
+from chargera.app.log_ports import SignedHead
+from chargera.app.log_testing import MemoryAnchorStore, MemoryLogStore, MemoryTopicStore
+from chargera.app.settlement import BatchPolicy
 from chargera.domain.errors import InvalidInput
+from chargera.ledger.anchoring import Anchoring, AnchorPolicy
+from chargera.ledger.embedded_topic import EmbeddedTopic
 from chargera.ledger.evm.deployment import DEFAULT_POLICY
 from chargera.ledger.hedera.cost import (
     GAS_FILE,
@@ -28,6 +34,7 @@ from chargera.ledger.hedera.cost import (
 from chargera.ledger.hedera.fees import MAINNET, USD_E10
 from chargera.settings import Settings
 from tests import measured_gas
+from tests.unit.app.settlement_rig import Rig, numbered
 
 ORIGIN = Settings().log_origin
 THREE_A_DAY = Load(100, Fraction(3))
@@ -90,7 +97,7 @@ def test_bar__a_hundred_chargers_anchor_for_less_than_a_cent_each_a_month() -> N
 def test_fewer_sessions__still_an_anchor_an_hour_and_batches_as_they_come() -> None:
     found = of(replace(THREE_A_DAY, chargers=1, sessions_per_day=Fraction(1)))
     assert found.line("anchor").count == 730
-    assert found.line("settle").count == Fraction(730, 25)  # an hour's wait after each
+    assert found.line("settle").count == Fraction(730, 24)  # each bill on its own
     silent = of(replace(THREE_A_DAY, sessions_per_day=Fraction()))
     assert silent.line("settle").total_usd_e10 == 0
 
@@ -190,3 +197,40 @@ def test_page__is_what_the_command_writes(
     assert written.read_text() == Path("docs/reference/ledger-cost.md").read_text()
     for chargers in SIZES:
         assert f"| {chargers:,} | " in written.read_text()
+
+
+# The rules of the server, against the model -----------------------------------------------------
+
+
+@pytest.mark.parametrize("an_hour", [2, 12])
+async def test_anchors_and_batches__by_the_servers_own_rules__are_as_many_as_reckoned(
+    an_hour: int,
+) -> None:
+    """Eight hours, looks in between: bills, heads, anchors by policy and for batches, batches."""
+    hours = 8
+    rig = Rig(BatchPolicy(sessions=48, interval=timedelta(hours=1)))
+    log, topic_rows = MemoryLogStore(), MemoryTopicStore()
+    anchors = MemoryAnchorStore(log)
+    topic = await EmbeddedTopic.open(topic_rows, rig.clock)
+    anchoring = Anchoring(anchors, topic, rig.clock, AnchorPolicy)
+    rig.rows.head = None
+    size, bills = 10, 0
+    for minute in range(0, hours * 60, 2):
+        if minute * an_hour // 60 >= bills:
+            rig.wait(numbered(bills, at=rig.clock.now(), ended_at=rig.clock.now()))
+            bills += 1
+            size += 1
+        await log.add_head(SignedHead(size, b"%d" % size, rig.clock.now()))
+        rig.clock.advance(120)
+        await anchoring.tick()
+        if await rig.settlement.waits_for_anchor():
+            await anchoring.anchor_now()
+        last = (await anchors.situation()).last_anchored
+        assert last is not None
+        rig.anchor(last.tree_size)
+        await rig.settlement.form()
+    reckoned = of(Load(an_hour * 24, Fraction(1), Period.DAY))
+    most = reckoned.line("anchor").count * hours / 24
+    assert len(await anchors.anchors(0, 1_000)) <= most + 1
+    assert len(rig.rows.batches) <= reckoned.line("settle").count * hours / 24
+    assert sum(len(row.batch.leaves) for row in rig.rows.batches.values()) >= bills - 2 * an_hour
