@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Awaitable, Callable
 from decimal import Decimal, InvalidOperation
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from chargera.ledger.hedera.cost import Cost
     from chargera.ledger.hedera.initialise import Initialisation
     from chargera.ledger.hedera.profiles import Profile
+    from chargera.ledger.hedera.signer import Signer
     from chargera.settings import Settings
 
 T = TypeVar("T")
@@ -232,7 +234,16 @@ async def _status(data_dir: Path) -> dict[str, Any]:
 
 @app.command("rotate-operator-key")
 def rotate_operator_key(
-    key: Annotated[Path, typer.Option("--key", help="File of the new key: 0x and 64 hex digits.")],
+    key: Annotated[
+        Path | None, typer.Option("--key", help="File of the new key: 0x and 64 hex digits.")
+    ] = None,
+    command: Annotated[
+        str | None,
+        typer.Option("--command", help="Command that signs with the new key, for a KMS or HSM."),
+    ] = None,
+    public_key: Annotated[
+        str | None, typer.Option("--public-key", help="Its public key, 66 hex digits.")
+    ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
@@ -240,13 +251,27 @@ def rotate_operator_key(
 
     May be repeated: with the old key configured, or already with the new one.
     """
-    from chargera.ledger.hedera.signer import FileSigner
     from chargera.rotating import rotate_operator
 
-    signer = FileSigner(key)
+    signer = _new_signer(key, command, _public_key(public_key, "public_key"))
     result = asyncio.run(_on_folder(data_dir, lambda it: rotate_operator(it, signer)))
-    note("configure the new key before the next start: CHARGERA_HEDERA_OPERATOR_KEY_FILE")
+    note("configure the new key before the next start: settings hedera.operator_*")
     show({"public_key": signer.public_key.hex(), "result": result}, as_json)
+
+
+def _new_signer(key: Path | None, command: str | None, public_key: bytes | None) -> "Signer":
+    """Return who signs with the new key. Raises Unreadable unless it is one of the two kinds."""
+    from chargera.ledger.hedera.signer import CommandSigner, FileSigner
+
+    if key is not None and command is None and public_key is None:
+        return FileSigner(key)
+    if key is None and command is not None and public_key is not None:
+        return CommandSigner(shlex.split(command), public_key)
+    raise Unreadable(
+        "which key is the new one?",
+        field="key",
+        remedy="give --key FILE, or --command and --public-key",
+    )
 
 
 @app.command("rotate-submit-key")

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -19,6 +20,14 @@ from tests.doubles.hedera.emulator import Emulator, start, stop
 from tests.doubles.hedera.faults import FaultKind
 from tests.server import ServerProcess, data_folder
 
+KMS = """
+import sys
+from chargera.ledger.chain_key import ChainKey
+from chargera.proofs.keccak import keccak256
+message = bytes.fromhex(sys.stdin.read())
+print(ChainKey(b"\\x22" * 32).sign(keccak256(message))[:64].hex())
+"""
+"""A program that signs with the new operator key, as the client of a KMS would."""
 COLD = ChainKey(b"\x21" * 32)
 NEW_OPERATOR = ChainKey(b"\x22" * 32)
 
@@ -244,7 +253,13 @@ def test_topic_is_changed__old_and_new_hold_all_heads_once(begun: Network) -> No
 def test_operator_key_is_changed__the_old_one_pays_no_more(begun: Network) -> None:
     key = begun.data_dir / "new-operator"
     key.write_text(f"0x{'22' * 32}\n")
-    begun.run("ledger", "rotate-operator-key", "--key", str(key))
+    assert begun.run("ledger", "rotate-operator-key", code=2)["error"]["field"] == "key"
+    signs = begun.data_dir / "kms"
+    signs.write_text(KMS)
+    public_key = compressed(NEW_OPERATOR.public_key).hex()
+    command = f"{sys.executable} {signs}"
+    named = ("--command", command, "--public-key", public_key)
+    begun.run("ledger", "rotate-operator-key", *named)
     refused = begun.run("ledger", "init", code=1)
     assert refused["error"]["field"] == "hedera.operator_key"
     begun.emulator.ledger.operator_secret = b"\x22" * 32  # configured from here on
