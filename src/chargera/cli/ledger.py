@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CONSENSUS_S = 10
-"""What consensus and a mirror take at most, usually: a few seconds."""
-
 app = noun("ledger", "The public ledger: its cost, its set-up, its state.")
 
 
@@ -344,6 +341,7 @@ async def _policy(server: "Server") -> dict[str, Any] | None:
     """Return the anchoring policy that the chain says is in force, and what it means."""
     from chargera.app.clock import wall_clock
     from chargera.domain.policy import version_at
+    from chargera.ledger.anchoring import CONSENSUS
     from chargera.ledger.chain_reads import read_policies
     from chargera.ledger.network_contracts import trusted_contracts
     from chargera.proofs.trust import parse_trust
@@ -359,7 +357,7 @@ async def _policy(server: "Server") -> dict[str, Any] | None:
         "version": version.number,
         "anchor_interval_s": terms.anchor_interval_s,
         "anchor_sessions": terms.anchor_sessions,
-        "tamper_window_s": terms.anchor_interval_s + CONSENSUS_S,
+        "tamper_window_s": terms.anchor_interval_s + int(CONSENSUS.total_seconds()),
     }
 
 
