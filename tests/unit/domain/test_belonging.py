@@ -362,6 +362,10 @@ def test_superseded_by__what_was_open_there_has_ended_without_a_word() -> None:
     newcomer = known(came(S, 90, 950), version=V1, name="3")
     assert superseded_by([first, elsewhere, newcomer], newcomer) == [first]
     assert superseded_by([first, newcomer], first) == [first], "told late, it has ended"
+    twin = known(came(S, 90, 950), version=V1, name="5")
+    assert superseded_by([newcomer, twin], twin) == [newcomer], (
+        "of one moment: what came last is there"
+    )
     unknown = known(came(S, 95, 100), version=V1, place=(0, 0), name="4")
     assert superseded_by([unknown, known(came(S, 0, 1), place=(0, 0))], unknown) == []
     ended = known(came(S, 0, 100), came(E, 60, 900), version=V1)
