@@ -165,6 +165,12 @@ class Machine:
 
     def _try(self, request: CallRequest, gas_limit: int, time: int) -> Outcome:
         _check_amounts(request.to, request.data, request.value, gas_limit)
+        if self.state.account(request.sender).code:
+            raise BadTransaction(
+                "a contract sends no transactions (EIP-3607)",
+                field="from",
+                remedy="try the call as an account that has a key",
+            )
         block = Block(self.head.count + 1, max(time, self.head.time))
         return self._engine.run(Message(request.sender, request.to, request.data, gas_limit), block)
 

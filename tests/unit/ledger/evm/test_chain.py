@@ -539,6 +539,12 @@ async def test_call__with_value__is_refused(node):
         await node.chain.try_call(CallRequest(b"\x22" * 20, value=1))
 
 
+async def test_call__as_a_contract__is_refused(node):
+    counter = await deploy(node.chain, node.account(), COUNTER)
+    with pytest.raises(BadTransaction, match="EIP-3607"):
+        await node.chain.try_call(CallRequest(counter, sender=counter))
+
+
 async def test_estimate__is_enough_and_close(node):
     account = node.account()
     counter = await deploy(node.chain, account, COUNTER)
