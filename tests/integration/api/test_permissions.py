@@ -139,6 +139,19 @@ ROUTES = (
     Route(
         "POST", "/v1/passports/{station_id}/consent", OPERATORS_BUT_NOT_HERE, {"signature": "0x"}
     ),
+    Route(
+        "GET", "/v1/passports/{passport_id}/custody", NOT_HERE, None, "/v1/passports/CP-1/custody"
+    ),
+    Route(
+        "POST", "/v1/passports/{station_id}/custody", OPERATORS_BUT_NOT_HERE, {"kind": "retirement"}
+    ),
+    Route(
+        "POST",
+        "/v1/passports/{station_id}/custody/signature",
+        only(503, host=503, other_host=503),
+        {"signature": "0x"},
+    ),
+    Route("DELETE", "/v1/passports/{station_id}/custody", OPERATORS_BUT_NOT_HERE),
     Route("GET", "/v1/settlement/batches", NOT_HERE),
     Route(
         "GET",
@@ -156,6 +169,7 @@ ROUTES = (
     Route("POST", "/v1/payments", OPERATORS_BUT_NOT_HERE, ESCROW),
     Route("GET", "/v1/feed/batches", OPERATORS_BUT_NOT_HERE),
     Route("GET", "/v1/feed/registrations", OPERATORS_BUT_NOT_HERE),
+    Route("GET", "/v1/feed/custody", OPERATORS_BUT_NOT_HERE),
     Route("POST", "/v1/feed/answers", OPERATORS_BUT_NOT_HERE, {"digest": BATCH}),
 )
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from chargera.app import custody_requests, passport_views
 from chargera.app.custody_requests import NOTE_CHARS_MAX, CustodyRequest
 from chargera.app.custody_views import CustodyView, custody_rows, custody_view
+from chargera.app.permissions import Action
 from chargera.web.api.context import ApiCall, Call, SettlementServices, shown
 from chargera.web.api.passports import PassportId, settlement_of, work_of
 from chargera.web.api.shapes import Shape, answers
@@ -53,6 +54,7 @@ async def list_custody(call: ApiCall, passport_id: PassportId) -> Response:
 @router.post("/{station_id}/custody", status_code=201, responses=answers(CustodyView, 201))
 async def request_custody(call: ApiCall, station_id: StationId, body: CustodyBody) -> Response:
     """Begin a custody record. The same one again, while it is under way, is found."""
+    call.caller.require(Action.PASSPORTS_WRITE)
     services = settlement_of(call)
     wanted = CustodyRequest(
         station_id=station_id,
@@ -84,6 +86,7 @@ async def sign_custody(
     call: ApiCall, station_id: StationId, body: CustodySignatureBody
 ) -> Response:
     """Take the host's signature of the record under way; it was made where his key is."""
+    call.caller.require(Action.PASSPORTS_SIGN)
     services = settlement_of(call)
     row = await custody_requests.sign_custody(
         work_of(call), call.caller, services.terms, station_id, body.signature
@@ -96,6 +99,7 @@ async def sign_custody(
 @router.delete("/{station_id}/custody", responses=answers(CustodyView))
 async def withdraw_custody(call: ApiCall, station_id: StationId) -> Response:
     """Give up the record under way, unless all have signed it."""
+    call.caller.require(Action.PASSPORTS_WRITE)
     services = settlement_of(call)
     row = await custody_requests.withdraw_custody(work_of(call), call.caller, station_id)
     return await call.changed(custody_view(row, services.terms, services.custodial))
