@@ -505,6 +505,7 @@ async def make_sample(
         trust=_trust(network),
         secure_cookies=False,
         settlement=(settlement or sample_settlement()) if settles else None,
+        anchor_window=lambda: timedelta(hours=1),
     )
     pages = create_pages(services, pace)
     for minute in range(90):
