@@ -48,7 +48,7 @@ def twenty_rounds(random: Random) -> list[list[Kill]]:
             twenty_rounds,
             100,
             STEPS,
-            marks=[pytest.mark.long, pytest.mark.timeout(1_800)],
+            marks=[pytest.mark.long, pytest.mark.timeout(3_600)],
             id="100",
         ),
     ],
