@@ -490,6 +490,20 @@ contract SettlementHubBatchTest is SettlementHubFixture {
         assertEq(hub.withdrawable(PROPOSER, address(euro)), 0);
     }
 
+    /// @dev 0, 1 and 3 signed: 2 stands between them and has no part.
+    function test_ops_go_to_who_signed() external {
+        openEscrow(address(euro), 1, 10e6);
+        Batch memory batch = emptyBatch(address(euro), 1);
+        batch.leaves[0] = leafOf(1, 0, Rail.Wallet, 5e6, 0);
+        propose(batch, 11);
+        settle(batch);
+        uint256 each = 50_000 / 2 / uint256(3);
+        assertEq(hub.withdrawable(beneficiaryOf(0), address(euro)), each);
+        assertEq(hub.withdrawable(beneficiaryOf(1), address(euro)), each);
+        assertEq(hub.withdrawable(beneficiaryOf(2), address(euro)), 0);
+        assertEq(hub.withdrawable(beneficiaryOf(3), address(euro)), each);
+    }
+
     function test_settle_refuses_without_quorum() external {
         Batch memory batch = walletBatch(address(euro), 1);
         bytes32 digest = propose(batch);
