@@ -54,7 +54,9 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
     uint112 private _active;
     uint112 private _slashed;
     uint8 private _activeCount;
-    Member[] private _members;
+    /// @dev Beside the masks, which every reader of it has read: an array's length would not be.
+    uint8 private _memberCount;
+    mapping(uint256 index => Member) private _members;
     mapping(address signer => uint256) private _places;
     mapping(OperatorId => OperatorKeys) private _operators;
 
@@ -159,7 +161,7 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
         returns (uint256 taken)
     {
         uint256 bounties = 0;
-        uint256 count = _members.length;
+        uint256 count = _memberCount;
         for (uint8 index = 0; index < count; ++index) {
             if (!_has(signers, index)) continue;
             Member storage member = _members[index];
@@ -174,7 +176,7 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
 
     /// @inheritdoc IAttesterRegistry
     function freeze(uint112 signers, uint40 until) external onlyHub {
-        uint256 count = _members.length;
+        uint256 count = _memberCount;
         for (uint8 index = 0; index < count; ++index) {
             if (_has(signers, index)) _freeze(_members[index], index, until);
         }
@@ -213,7 +215,7 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
     function checkQuorum(bytes32 digest, Attestation calldata attestation)
         external
         view
-        returns (uint256 count)
+        returns (uint256 count, uint256 needed)
     {
         uint112 signers = attestation.signers;
         uint112 active = _active;
@@ -231,7 +233,8 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
         if (count != attestation.signatures.length) {
             revert SignatureCount(attestation.signatures.length, count);
         }
-        if (count < quorum()) revert NoQuorum(count, quorum());
+        needed = quorum();
+        if (count < needed) revert NoQuorum(count, needed);
     }
 
     /// @inheritdoc IAttesterRegistry
@@ -262,7 +265,7 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
 
     /// @inheritdoc IAttesterRegistry
     function attesterCount() external view returns (uint256) {
-        return _members.length;
+        return _memberCount;
     }
 
     /// @inheritdoc IAttesterRegistry
@@ -280,15 +283,16 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
     function _admit(address signer, address beneficiary) private returns (uint8 index) {
         if (signer == address(0) || beneficiary == address(0)) revert ZeroAddress();
         if (_places[signer] != 0) revert SignerInUse(signer);
-        uint256 count = _members.length;
+        uint256 count = _memberCount;
         if (count >= MOST_ATTESTERS) revert TooManyAttesters();
         index = uint8(count);
-        _members.push(Member(signer, BOND, beneficiary, 0, 0, 0));
+        _members[count] = Member(signer, BOND, beneficiary, 0, 0, 0);
         _places[signer] = count + 1;
         // In a loop at genesis only.
         // slither-disable-start costly-loop
         _active |= _bit(index);
         ++_activeCount;
+        ++_memberCount;
         // slither-disable-end costly-loop
         emit AttesterAdmitted(index, signer, beneficiary, BOND);
     }
@@ -341,7 +345,7 @@ contract AttesterRegistry is IAttesterRegistry, NoticeUpgradeable {
     }
 
     function _member(uint8 index) private view returns (Member storage) {
-        if (index >= _members.length) revert NoSuchAttester(index);
+        if (index >= _memberCount) revert NoSuchAttester(index);
         return _members[index];
     }
 

@@ -30,7 +30,7 @@ library BatchLib {
                 batch.c4eRate,
                 batch.gateway,
                 batch.fiatTotal,
-                keccak256(abi.encodePacked(batch.passports)),
+                hashWords(batch.passports),
                 hashLeaves(batch.leaves),
                 keccak256(abi.encodePacked(batch.health))
             )
@@ -46,6 +46,17 @@ library BatchLib {
             let free := mload(0x40) // what lies above is scratch
             let size := shl(7, leaves.length)
             calldatacopy(free, leaves.offset, size)
+            hash := keccak256(free, size)
+        }
+    }
+
+    /// @notice keccak256 of words, one after the other, as abi.encodePacked has them.
+    /// @dev As for leaves: copied at once, not word by word.
+    function hashWords(bytes32[] calldata words) internal pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            let free := mload(0x40) // what lies above is scratch
+            let size := shl(5, words.length)
+            calldatacopy(free, words.offset, size)
             hash := keccak256(free, size)
         }
     }

@@ -11,7 +11,17 @@ import {HubPayments} from "./HubPayments.sol";
 import {HubState} from "./HubState.sol";
 import {ISettlementHub} from "./interfaces/ISettlementHub.sol";
 import {Split} from "./Split.sol";
-import {Attestation, Batch, Leaf, LeafMeter, OperatorId, Rail} from "./Types.sol";
+import {
+    Attestation,
+    Batch,
+    Leaf,
+    LeafMeter,
+    LeafMoney,
+    LeafParty,
+    MALFORMED,
+    OperatorId,
+    Rail
+} from "./Types.sol";
 
 /// @title SettlementHub: see ISettlementHub for what each function promises.
 /// @dev Here a batch is proposed and settled. Money comes in and out in HubEscrows and HubBalances,
@@ -58,7 +68,7 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
         uint32 version = _versionAt(uint40(block.timestamp));
         uint256 walletTotal = _checkBatch(batch, version);
         _checkRate(batch);
-        uint256 signers = REGISTRY.checkQuorum(digest, attestation);
+        (uint256 signers, uint256 needed) = REGISTRY.checkQuorum(digest, attestation);
         _expose(attestation.signers, Split.exposureOf(walletTotal, batch.c4eRate, signers));
         _lock(batch, digest, gatewaySignature);
 
@@ -68,7 +78,7 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
             proposedAt: uint40(block.timestamp),
             windowEndsAt: windowEndsAt,
             state: State.Pending,
-            quorum: REGISTRY.quorum().toUint8(),
+            quorum: needed.toUint8(),
             disputed: 0,
             signers: attestation.signers
         });
@@ -210,41 +220,51 @@ contract SettlementHub is HubBalances, HubEscrows, HubPayments, NoticeUpgradeabl
         _assetIndexOf(batch.asset);
         _refuseIf(batch.health.length > MAX_LEAVES, "health");
         _refuseIf(batch.proposer == address(0), "proposer");
-        bytes32[] calldata passports = batch.passports;
-        uint256 places = passports.length;
+        uint256 places = batch.passports.length;
         _refuseIf(places > MAX_LEAVES, "passports");
-        bytes32 last;
-        for (uint256 i = 0; i < places; ++i) {
-            bytes32 passport = passports[i];
-            if (passport <= last) revert BadBatch("passports");
-            last = passport;
-        }
+        _checkOrder(batch.passports);
         Leaf[] calldata leaves = batch.leaves;
         uint256 count = leaves.length;
         _refuseIf(count == 0 || count > MAX_LEAVES, "leaves");
         uint256 fiatTotal;
         bool hasFiat;
-        for (uint256 i = 0; i < count; ++i) {
-            Leaf calldata leaf = leaves[i];
-            LeafMeter meter = leaf.meter;
-            uint256 version = meter.policyVersion();
-            if (
-                !meter.isWellFormed() || meter.passportIndex() >= places || version == 0
-                    || version > latest
-            ) revert BadLeaf(i, "meter");
-            // No sum of 48 numbers of 65 bits overflows.
-            unchecked {
-                if (meter.rail() == Rail.Fiat) {
+        // No sum of 48 numbers of 65 bits overflows; of version 0, one less is above the latest.
+        unchecked {
+            for (uint256 i = 0; i < count; ++i) {
+                Leaf calldata leaf = leaves[i];
+                // Words, not the functions of their types: calls would double what a leaf costs.
+                uint256 meter = LeafMeter.unwrap(leaf.meter);
+                uint256 money = LeafMoney.unwrap(leaf.money);
+                if (
+                    meter & MALFORMED != 0 || uint8(meter >> 72) >= places
+                        || uint256(uint32(meter >> 16)) - 1 >= latest
+                ) revert BadLeaf(i, "meter");
+                if (uint8(meter >> 56) == uint8(Rail.Fiat)) {
                     hasFiat = true;
-                    fiatTotal += leaf.money.amount();
+                    fiatTotal += money >> 192;
                 } else {
-                    if (leaf.party.payer() == address(0)) revert BadLeaf(i, "payer");
-                    walletTotal += _walletAmountOf(leaf);
+                    if (LeafParty.unwrap(leaf.party) >> 96 == 0) revert BadLeaf(i, "payer");
+                    walletTotal += (money >> 192) + uint64(money >> 128);
                 }
             }
         }
         _refuseIf(fiatTotal != batch.fiatTotal, "fiatTotal");
         _refuseIf(hasFiat != (batch.gateway != address(0)), "gateway");
+    }
+
+    /// @dev Each is greater than the one before it.
+    function _checkOrder(bytes32[] calldata passports) private pure {
+        bytes32 last;
+        uint256 count = passports.length;
+        for (uint256 i = 0; i < count; ++i) {
+            bytes32 passport;
+            // `passports[i]`, whose bound the loop has looked at.
+            assembly ("memory-safe") {
+                passport := calldataload(add(passports.offset, shl(5, i)))
+            }
+            if (passport <= last) revert BadBatch("passports");
+            last = passport;
+        }
     }
 
     function _refuseIf(bool isWrong, bytes32 what) private pure {

@@ -109,10 +109,13 @@ function policyVersion(LeafMeter meter) pure returns (uint32) {
     return uint32(LeafMeter.unwrap(meter) >> 16);
 }
 
+/// @dev Bits of a meter word that are zero: of the rail all but the lowest, and those that mean
+/// nothing.
+uint256 constant MALFORMED = 0xfe << 56 | 0xffff;
+
 /// @dev A rail that is known, and nothing in the bits that mean nothing.
 function isWellFormed(LeafMeter meter) pure returns (bool) {
-    uint256 word = LeafMeter.unwrap(meter);
-    return uint16(word) == 0 && uint8(word >> 56) <= uint8(type(Rail).max);
+    return LeafMeter.unwrap(meter) & MALFORMED == 0;
 }
 
 /// @notice Bills of one operator in one asset, as attesters and the gateway sign them.

@@ -118,11 +118,11 @@ interface IAttesterRegistry {
     /// @notice Fail unless at least a quorum of active attesters has signed `digest`.
     /// Signatures are 65 bytes with the lower s (EIP-2), ascending by index as the bits are: none
     /// counts twice. Fails with SignatureCount, NotActive, WrongSignature, NoQuorum. Returns how many
-    /// have signed.
+    /// have signed, and how many are needed now.
     function checkQuorum(bytes32 digest, Attestation calldata attestation)
         external
         view
-        returns (uint256 count);
+        returns (uint256 count, uint256 needed);
 
     /// @notice Signatures that are enough: 2 of up to 3 active attesters, else floor(2n/3) + 1.
     function quorum() external view returns (uint256);

@@ -177,9 +177,10 @@ contract AttesterRegistryHandler is Deployment {
         uint256 needed = active <= 3 ? 2 : 2 * active / 3 + 1;
         assertEq(registry.quorum(), needed);
         bool isQuorum = allActive && signatures >= needed && !(isDoubled && signatures > 1);
-        try registry.checkQuorum(digest, attestation) returns (uint256 found) {
+        try registry.checkQuorum(digest, attestation) returns (uint256 found, uint256 quorum) {
             assertTrue(isQuorum, "no quorum, and it passed");
             assertEq(found, signatures);
+            assertEq(quorum, needed);
             ++did["find a quorum"];
         } catch {
             assertFalse(isQuorum, "a quorum, and it failed");
