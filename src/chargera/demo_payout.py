@@ -206,12 +206,15 @@ class _Story:
         return rows
 
     async def claims(self, passport_id: str, holders: Sequence[str]) -> list[Row]:
-        """Wait until every holder has been paid; return all payouts of the passport."""
+        """Wait until every holder has been paid in both assets; return the passport's payouts."""
         token_id = int(passport_id, 16).to_bytes(32, "big")
+        contracts = self._settling.contracts
+        assets = [contracts.address(name) for name in ("C4EToken", "TestEuro")]
+        wanted = {(holder, asset) for holder in holders for asset in assets}
 
         async def paid() -> list[Row] | None:
             await self._post("settlement/claim", {"passport_id": passport_id})
-            events = await self._settling.contracts.events("ChargerShares", "Claimed", [token_id])
+            events = await contracts.events("ChargerShares", "Claimed", [token_id])
             rows = [
                 {
                     "passport_id": passport_id,
@@ -222,7 +225,7 @@ class _Story:
                 }
                 for event in events
             ]
-            return rows if {row["holder"] for row in rows} >= set(holders) else None
+            return rows if {(row["holder"], row["asset"]) for row in rows} >= wanted else None
 
         rows = await self._wait("the payouts", paid)
         for row in rows:
