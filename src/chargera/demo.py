@@ -40,7 +40,8 @@ CONTEST_PERIOD_S = 600
 """Network seconds, so a few real ones: the policy of a real network has a day and three days."""
 BATCH_INTERVAL_S = 7_200
 SHARED, ELSEWHERE = Place("DEMO-10", 2), Place("DEMO-11", 1)
-"""Where the drivers charge whose bills are followed to the payout."""
+"""Where the drivers charge whose bills are followed to the payout; others leave these places free,
+or one of them would be taken for the driver with the wallet."""
 TESTED = "DEMO-12"
 """The station that makes the standard run, before its first driver comes."""
 SEED = "chargera"
@@ -332,6 +333,7 @@ class _Demo:
                 first_after=timedelta(seconds=60 + 45 * number),
                 first_id_token=self._nonces.get(station_id),
                 per_day=8,
+                kept_free=[p.evse for p in (SHARED, ELSEWHERE) if p.station_id == station_id],
             )
         return plans
 

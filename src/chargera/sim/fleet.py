@@ -2,7 +2,7 @@
 
 import asyncio
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import resources
@@ -55,11 +55,12 @@ def visits(
     first_after: timedelta | None = None,
     first_id_token: str | None = None,
     per_day: int = 3,
+    kept_free: Collection[int] = (),
 ) -> Iterator[PlannedSession]:
     """Yield the visits of one station without end, from the local time of day `begins_s` on.
 
     With `first_after` a short visit comes that soon, so that there is something to see at once; its
-    driver has `first_id_token` if one is given.
+    driver has `first_id_token` if one is given. After it the EVSEs of `kept_free` have no visits.
     """
     evses: Mapping[int, int] = {c.evse: c.power_w_max for c in reversed(model.connectors)}
     if first_after is not None:
@@ -72,7 +73,9 @@ def visits(
             id_token=first_id_token or rng.choice(id_tokens),
             evse=evse,
         )
-    yield from busy_days(observed, evses, rng, id_tokens, begins_s=begins_s, per_day=per_day)
+    evses = {evse: power_w for evse, power_w in evses.items() if evse not in kept_free}
+    if evses:
+        yield from busy_days(observed, evses, rng, id_tokens, begins_s=begins_s, per_day=per_day)
 
 
 async def run_fleet(

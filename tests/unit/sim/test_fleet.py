@@ -63,3 +63,22 @@ def test_visits_of_a_station() -> None:
 def test_visits_without_a_first_one() -> None:
     plan = visits(recorded_sessions(), MODEL, Random(5), ["A"], begins_s=0)
     assert next(plan).arrives_after > timedelta(hours=1)
+
+
+def test_visits__places_kept_free__only_the_first_visit_comes_there() -> None:
+    def evses(*kept_free: int) -> list[int]:
+        plan = visits(
+            recorded_sessions(),
+            MODEL,
+            Random(5),
+            ["A"],
+            begins_s=0,
+            first_after=timedelta(minutes=1),
+            kept_free=kept_free,
+        )
+        return [session.evse for session in islice(plan, 30)]
+
+    assert set(evses(2)) == {1}
+    assert evses(1, 2) == [1]
+    first, *later = evses(1)
+    assert (first, set(later)) == (1, {2})
