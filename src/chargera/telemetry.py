@@ -213,7 +213,6 @@ def server_metrics(
         ("settlement_failures", "Steps that failed last time", lambda: settlement().failures),
         ("live_listeners", "Pages that listen for live events", listeners),
     ]
-    commit, answer = channel.commit_seconds, channel.answer_seconds
     return [
         *(
             MetricDescription(f"chargera_{n}", "counter", h, v, label)
@@ -223,6 +222,16 @@ def server_metrics(
         MetricDescription(
             "chargera_check_ok", "gauge", "Readiness check: 1 passes, 0 fails", checks, "check"
         ),
+        *_funds(balances, days_left),
+        *_durations(channel),
+    ]
+
+
+def _funds(
+    balances: Callable[[], Mapping[str, float]], days_left: Callable[[], Mapping[str, float]]
+) -> list[Description]:
+    """Return the metrics of the account that pays on Hedera."""
+    return [
         MetricDescription(
             "chargera_ledger_balance_tinybar",
             "gauge",
@@ -237,6 +246,13 @@ def server_metrics(
             days_left,
             "account",
         ),
+    ]
+
+
+def _durations(channel: ChannelCounters) -> list[Description]:
+    """Return how long the channel takes, as histograms."""
+    commit, answer = channel.commit_seconds, channel.answer_seconds
+    return [
         HistogramDescription(
             "chargera_ocpp_commit_seconds",
             "Duration of a group commit",

@@ -14,14 +14,14 @@ from typing import Any, Protocol
 
 from chargera.app.passports import (
     FIRST_READING_AFTER,
-    PASSING,
     HostSigner,
     PassportStore,
+    attempted,
     passport_domain_of,
 )
 from chargera.app.ports import Clock
-from chargera.app.settlement_ports import ContractRefused, Contracts, NetworkTerms, Sender
-from chargera.domain.errors import InvalidInput, Refused, Undetermined, Unreadable
+from chargera.app.settlement_ports import Contracts, NetworkTerms, Sender
+from chargera.domain.errors import InvalidInput, Refused
 from chargera.domain.passport import CustodyKind
 from chargera.domain.word import Word
 from chargera.proofs.chain_values import (
@@ -249,18 +249,13 @@ class CustodyRecords:
             take = self._steps.get(row.step)
             if take is None:
                 return False
-            try:
-                after = await take(work, row)
-            except Undetermined as error:
-                _log.info("custody record of %s waits: %s", row.station_id, error.message)
+            after = await attempted(
+                take(work, row),
+                f"custody record of {row.station_id}",
+                lambda why: replace(row, step=CustodyStep.REFUSED, refusal=why),
+            )
+            if after is None:
                 return False
-            except ContractRefused as error:
-                if error.rule in PASSING:
-                    return False
-                after = replace(row, step=CustodyStep.REFUSED, refusal=error.message)
-            except (Refused, InvalidInput, Unreadable) as error:
-                _log.warning("custody record of %s: %s", row.station_id, error.message)
-                after = replace(row, step=CustodyStep.REFUSED, refusal=error.message)
             if after == row:
                 return False
             await work.custody.update(after)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from chargera.app.ports import Clock, Entropy, NewEntry
 from chargera.app.settlement_ports import ContractRefused, Contracts, NetworkTerms, Sender
@@ -57,6 +57,24 @@ PASSING = frozenset({"TooEarly", "NoQuorum", "NotActive"})
 """Refusals of the contract that time, or other signatures, may cure."""
 
 _log = logging.getLogger(__name__)
+
+RowT = TypeVar("RowT")
+
+
+async def attempted(
+    taking: Awaitable[RowT], what: str, refused: Callable[[str], RowT]
+) -> RowT | None:
+    """Return the row after a step, as `refused` makes it of why not; None where it must wait."""
+    try:
+        return await taking
+    except Undetermined as error:
+        _log.info("%s waits: %s", what, error.message)
+        return None
+    except ContractRefused as error:
+        return None if error.rule in PASSING else refused(error.message)
+    except (Refused, InvalidInput, Unreadable) as error:
+        _log.warning("%s: %s", what, error.message)
+        return refused(error.message)
 
 
 class Step(Word):
@@ -384,18 +402,13 @@ class Registrations:
             take = self._steps.get(row.step)
             if take is None:
                 return False
-            try:
-                after = await take(work, row)
-            except Undetermined as error:
-                _log.info("registration of %s waits: %s", row.station_id, error.message)
+            after = await attempted(
+                take(work, row),
+                f"registration of {row.station_id}",
+                lambda why: replace(row, step=Step.REFUSED, refusal=why),
+            )
+            if after is None:
                 return False
-            except ContractRefused as error:
-                if error.rule in PASSING:
-                    return False
-                after = replace(row, step=Step.REFUSED, refusal=error.message)
-            except (Refused, InvalidInput, Unreadable) as error:
-                _log.warning("registration of %s: %s", row.station_id, error.message)
-                after = replace(row, step=Step.REFUSED, refusal=error.message)
             if after == row:
                 return False
             await work.passports.update(after)
