@@ -187,6 +187,8 @@ class Walk:
         for step in RunStep:
             self._require_line()
             outcome, detail = await self._steps[step]()
+            if outcome is StepOutcome.FAILED and step is not RunStep.RESET:
+                self._require_line()  # without it nothing is said of the station
             self.results.append(StepResult(step, outcome, detail[:DETAIL_CHARS_MAX]))
 
     # Waiting ------------------------------------------------------------------------------
@@ -286,7 +288,6 @@ class Walk:
         try:
             answer = await self._line.probe(probe)
         except Unavailable as error:
-            self._require_line()  # without it nothing is said of the station
             return _failed(error.message)
         said = f"answered {'the error ' if answer.is_error else ''}{answer.word}"
         return _judged(answer.is_error is is_error and answer.word in words, said)
