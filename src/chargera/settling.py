@@ -246,6 +246,7 @@ class Settling:
     async def _once(self, formed: list[str]) -> bool:
         """Do one round; batches that are formed in it are added to `formed`."""
         await self._read_policies()
+        await self.custody.follow()
         moved = await self.registrations.advance()
         moved = await self.custody.advance() or moved
         if await self.settlement.waits_for_anchor():

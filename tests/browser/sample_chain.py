@@ -450,7 +450,12 @@ class SampleContracts:
         return self.answers[contract.partition("@")[0], function](*arguments)
 
     async def events(
-        self, contract: str, event: str, topics: Sequence[bytes | None] = ()
+        self,
+        contract: str,
+        event: str,
+        topics: Sequence[bytes | None] = (),
+        *,
+        from_block: int = 0,
     ) -> Sequence[Any]:
         wanted = [topic and topic.rjust(32, b"\0") for topic in topics]
         return [

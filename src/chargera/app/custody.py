@@ -15,13 +15,14 @@ from typing import Any, Protocol
 from chargera.app.passports import (
     FIRST_READING_AFTER,
     HostSigner,
+    PassportRow,
     PassportStore,
     attempted,
     passport_domain_of,
 )
 from chargera.app.ports import Clock
 from chargera.app.settlement_ports import Contracts, NetworkTerms, Sender
-from chargera.domain.errors import InvalidInput, Refused
+from chargera.domain.errors import InvalidInput, Refused, Undetermined
 from chargera.domain.passport import CustodyKind
 from chargera.domain.word import Word
 from chargera.proofs.chain_values import (
@@ -220,6 +221,8 @@ class CustodyRecords:
         self._host_sender = host
         self._ask_reading = ask_reading or (lambda station_id, evse, id_token: None)
         self._domain = passport_domain_of(terms)
+        self._followed_to = 0
+        """The block up to which it is known what the chain has ended."""
         self._steps: Mapping[
             CustodyStep, Callable[[CustodyWork, CustodyRow], Awaitable[CustodyRow]]
         ]
@@ -230,6 +233,31 @@ class CustodyRecords:
             CustodyStep.ATTESTERS: self._attesters,
             CustodyStep.TRANSACTION: self._transaction,
         }
+
+    async def follow(self) -> None:
+        """Note what the chain has ended since the last look, whoever asked for it, and where.
+
+        A host retires his charger as he likes, and anybody may send a record that all have signed:
+        from then on no bill of it gets a number.
+        """
+        try:
+            events = await self._contracts.events(
+                PASSPORT, "CustodyRecorded", from_block=self._followed_to
+            )
+            ended = [event for event in events if event.members.kind in _ENDING]
+            for token_id in dict.fromkeys(event.members.tokenId for event in ended):
+                history = await self._contracts.read(PASSPORT, "custodyOf", token_id)
+                async with self._database.work() as work:
+                    passport = await work.passports.by_id(hex_text(token_id))
+                    if passport is not None:
+                        locked = await work.passports.lock(passport.registration_no)
+                        await _note_ended(work, locked, history)
+                        await work.commit()
+        except Undetermined as error:
+            _log.info("what the chain has ended is not known: %s", error.message)
+            return
+        if events:
+            self._followed_to = events[-1].block_number
 
     async def advance(self) -> bool:
         """Take every open record as far as it goes; say whether anything moved."""
@@ -315,7 +343,9 @@ class CustodyRecords:
             if not await self._sent(work, row):
                 return row
             history = await self._history(row)
-        await _follow(work, row, history)
+        passport = await work.passports.of_station(row.station_id)
+        assert passport is not None, "whose custody it is has a passport"
+        await _note_ended(work, passport, history)
         said = history[row.number]
         wanted = (row.kind.number, row.record_digest, row.log_index, row.word)
         if (said.kind, said.recordDigest, said.logIndex, said.value) != wanted:
@@ -361,13 +391,12 @@ class CustodyRecords:
         return True
 
 
-async def _follow(work: CustodyWork, row: CustodyRow, history: Sequence[Any]) -> None:
-    """Note what the chain's records have ended: the passport's earning, here or for ever.
+_ENDING = frozenset({CustodyKind.RETIREMENT.number, CustodyKind.OPERATOR.number})
+"""What ends that a passport earns, here or for ever."""
 
-    Also those that nobody asked for here: a host retires his charger as he likes.
-    """
-    passport = await work.passports.of_station(row.station_id)
-    assert passport is not None, "whose custody it is has a passport"
+
+async def _note_ended(work: CustodyWork, passport: PassportRow, history: Sequence[Any]) -> None:
+    """Note what a passport's records on chain have ended."""
     after = passport
     for said in history:
         at = datetime.fromtimestamp(said.recordedAt, UTC)

@@ -84,11 +84,17 @@ class Contracts(Protocol):
         """
 
     async def events(
-        self, contract: str, event: str, topics: Sequence[bytes | None] = ()
+        self,
+        contract: str,
+        event: str,
+        topics: Sequence[bytes | None] = (),
+        *,
+        from_block: int = 0,
     ) -> Sequence[Any]:
         """Return the events of that name with these indexed members, in order of the chain.
 
-        Each has `members` by name, `transaction_hash` and `block_time` in Unix seconds.
+        Each has `members` by name, `transaction_hash`, `block_number` and `block_time` in Unix
+        seconds.
         """
 
 

@@ -106,7 +106,12 @@ class ChainContracts:
             raise refusal(error.data, contract) from error
 
     async def events(
-        self, contract: str, event: str, topics: Sequence[bytes | None] = ()
+        self,
+        contract: str,
+        event: str,
+        topics: Sequence[bytes | None] = (),
+        *,
+        from_block: int = 0,
     ) -> Sequence[Event]:
         """Return the events of that name with these indexed members, in order of the chain."""
         found = interface(contract.partition("@")[0])
@@ -117,7 +122,7 @@ class ChainContracts:
             wanted.append(None if topic is None else frozenset({topic.rjust(32, b"\0")}))
         logs = await self.chain.logs(
             LogFilter(
-                0,
+                from_block,
                 LAST_BLOCK,
                 frozenset({self.place(contract)}),
                 tuple(wanted),

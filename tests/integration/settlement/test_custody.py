@@ -79,6 +79,21 @@ async def test_retirement__bills_before_it_are_paid_and_later_sessions_earn_noth
     assert error["field"] == "station_id"
 
 
+async def test_host_retires_by_himself__later_sessions_get_no_number(net: Net) -> None:
+    passport = await net.registered_station()
+    assert net.server.settling is not None
+    sender = DirectSender(net.contracts, net.server.settling.keys.host)
+    said = (bytes.fromhex(passport[2:]), bytes(32), 0)
+    await sender.send("", "ChargerPassport", "retire", *said)
+    session = await net.charge()
+    assert (await net.call("GET", f"/passports/{passport}"))["registration"] == "retired"
+    assert (await net.session(session))["settlement"] == {
+        "state": "off_chain",
+        "cdr_no": None,
+        "batch": None,
+    }
+
+
 # Meter exchange ----------------------------------------------------------------------------------
 
 

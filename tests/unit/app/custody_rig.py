@@ -144,6 +144,14 @@ class Passports:
     async def of_station(self, station_id: str) -> PassportRow | None:
         return self.rows.passport
 
+    async def by_id(self, passport_id: str) -> PassportRow | None:
+        found = self.rows.passport
+        return found if found is not None and found.passport_id == passport_id else None
+
+    async def lock(self, registration_no: int) -> PassportRow:
+        assert self.rows.passport is not None
+        return self.rows.passport
+
     async def update(self, row: PassportRow) -> None:
         self.rows.passport = row
 
@@ -202,6 +210,10 @@ class World:
     meter_key_hash: bytes = bytes(32)
     holders: dict[bytes, bytes] = field(default_factory=dict)
     history: list[Struct] = field(default_factory=list)
+    of_others: list[tuple[bytes, Struct]] = field(default_factory=list)
+    """Records of passports that are not registered here."""
+    looked_from: list[int] = field(default_factory=list)
+    """From which block each look for all records began."""
     sent: list[str] = field(default_factory=list)
     refuses: ContractRefused | None = None
 
@@ -274,8 +286,15 @@ class World:
                 return self.holders.get(arguments[0], bytes(32))
 
     async def events(
-        self, contract: str, event: str, topics: Sequence[bytes | None] = ()
+        self,
+        contract: str,
+        event: str,
+        topics: Sequence[bytes | None] = (),
+        *,
+        from_block: int = 0,
     ) -> Sequence[Any]:
+        if self.dies_at == event:
+            raise Unavailable("the chain is silent")
         if event == "Transfer":
             return [
                 Struct(
@@ -286,8 +305,20 @@ class World:
                 for owner in (self.host, NEW_HOST.address_text)
             ]
         assert (contract, event) == (PASSPORT, "CustodyRecorded")
+        if not topics:
+            self.looked_from.append(from_block)
+            return [
+                Struct(members=Struct(tokenId=token_id, kind=said.kind), block_number=block)
+                for block, (token_id, said) in enumerate(self._said(), 1)
+                if block >= from_block
+            ]
         number = int.from_bytes(topics[1] or b"")
         return [Struct(transaction_hash=f"0x{number}")]
+
+    def _said(self) -> list[tuple[bytes, Struct]]:
+        """What the contract has recorded, a record a block, with whose it is."""
+        own = bytes.fromhex(passport().passport_id[2:])
+        return [(own, said) for said in self.history] + self.of_others
 
     def append(self, kind: int, digest: bytes, log_index: int, value: bytes) -> None:
         """What the contract does with a record."""

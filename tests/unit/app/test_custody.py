@@ -172,6 +172,64 @@ async def test_another_record_at_its_place__refused_and_what_the_chain_ended_is_
     assert world.rows.passport.left_at is not None
 
 
+# What was not asked for here ----------------------------------------------------------------------
+
+
+async def test_host_retires_by_himself__noted_with_its_second_and_looked_at_once() -> None:
+    world = World()
+    world.append(CustodyKind.REPAIR.number, bytes(32), 3, bytes(32))
+    world.clock.advance(60)
+    world.append(RETIREMENT, bytes(32), 4, bytes(32))
+    retired_at = world.clock.now()
+    world.clock.advance(60)
+    records = world.records()
+    await records.follow()
+    assert world.rows.passport is not None
+    assert (world.rows.passport.retired_at, world.rows.passport.left_at) == (retired_at, None)
+    await records.follow()
+    assert world.looked_from == [0, 2]
+    assert world.rows.custody == []
+
+
+async def test_another_operators_now__from_the_second_before__the_first_time_counts() -> None:
+    world = World()
+    operator = CustodyKind.OPERATOR.number
+    world.append(operator, bytes(32), 3, b"DE*ABC".ljust(32, b"\0"))
+    left_at = world.clock.now() - timedelta(seconds=1)
+    records = world.records()
+    await records.follow()
+    world.clock.advance(60)
+    world.append(operator, bytes(32), 4, b"DE*XYZ".ljust(32, b"\0"))
+    await records.follow()
+    assert world.rows.passport is not None
+    assert (world.rows.passport.left_at, world.rows.passport.retired_at) == (left_at, None)
+
+
+@pytest.mark.parametrize("dies_at", ["CustodyRecorded", "custodyOf"])
+async def test_chain_is_silent__what_it_has_ended_is_looked_for_again(dies_at: str) -> None:
+    world = World(dies_at=dies_at)
+    world.append(RETIREMENT, bytes(32), 4, bytes(32))
+    records = world.records()
+    await records.follow()
+    assert world.rows.passport is not None
+    assert world.rows.passport.retired_at is None
+    world.dies_at = ""
+    await records.follow()
+    assert world.rows.passport.retired_at == world.clock.now()
+
+
+async def test_passports_that_are_not_registered_here__of_no_interest() -> None:
+    world = World()
+    ended = Struct(kind=RETIREMENT, recordedAt=int(START.timestamp()))
+    world.of_others.append((bytes([7]) * 32, ended))
+    before = world.rows.passport
+    await world.records().follow()
+    assert world.rows.passport == before
+
+
+# A new meter --------------------------------------------------------------------------------------
+
+
 async def test_new_meter__asked_to_show_itself_after_a_minute__then_anchored_over_its_reading() -> (
     None
 ):

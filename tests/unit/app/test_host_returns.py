@@ -134,7 +134,12 @@ class Chain:
         return (HOST, 3_000, 1, 0)
 
     async def events(
-        self, contract: str, event: str, topics: Sequence[bytes | None] = ()
+        self,
+        contract: str,
+        event: str,
+        topics: Sequence[bytes | None] = (),
+        *,
+        from_block: int = 0,
     ) -> Sequence[Said]:
         if event == "Settled":
             assert topics == [word(BATCH)]

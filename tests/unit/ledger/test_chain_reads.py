@@ -115,7 +115,9 @@ class Contracts:
         self.asked.append((contract, function))
         return self.answers[contract, function](*arguments)
 
-    async def events(self, contract: str, event: str, topics: Any = ()) -> list[Any]:
+    async def events(
+        self, contract: str, event: str, topics: Any = (), *, from_block: int = 0
+    ) -> list[Any]:
         return self.said.get(event, [])
 
 
