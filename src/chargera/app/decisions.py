@@ -3,6 +3,7 @@
 import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import attrgetter
 
@@ -105,6 +106,8 @@ class Batch:
         """How many events were taken into transactions."""
         self.opened: set[str] = set()
         """Stations that have opened a transaction."""
+        self._escrow_users: dict[str, str] = {}
+        """Sessions by the escrow's identifier that they use."""
 
     def decide(self, call: InboundCall, state: StationState) -> Answer:
         """Return the answer to one call."""
@@ -251,7 +254,7 @@ class Batch:
                 self._take(call, state, transaction, arrival)
         if event.id_token is None:
             return TransactionAnswer(transaction.transaction_id, None, None)
-        status, known = self._status_of(event.id_token, call.received_at)
+        status, known = self._status_in(transaction, event.id_token, call.received_at)
         expires_at = known.expires_at if known else None
         return TransactionAnswer(transaction.transaction_id, status, expires_at)
 
@@ -462,7 +465,7 @@ class Batch:
     def _identify(self, transaction: Transaction, id_token: IdTokenRef, arrival: Arrival) -> None:
         """Find whose transaction it is: whoever started it, not whoever stopped it."""
         event = arrival.event
-        status, known = self._status_of(id_token, arrival.at)
+        status, known = self._status_in(transaction, id_token, arrival.at)
         rank = event.seq_no or 0
         if event.kind is _STARTED:
             rank = TOKEN_OF_START
@@ -484,6 +487,19 @@ class Batch:
         transaction.tariff_id = quoted.tariff_id
         transaction.tariff_version = quoted.version
         transaction.currency = quoted.tariff.currency
+
+    def _status_in(
+        self, transaction: Transaction, id_token: IdTokenRef, at: datetime
+    ) -> tuple[AuthorizationStatus, KnownIdToken | None]:
+        """As `_status_of`, in a transaction: an escrow's identifier is for one, at its station."""
+        status, known = self._status_of(id_token, at)
+        if known is None or known.escrow_at is None or status is not AuthorizationStatus.ACCEPTED:
+            return status, known
+        if known.escrow_at != transaction.station_id:
+            return AuthorizationStatus.INVALID, known
+        own = transaction.session_id
+        user = self._escrow_users.setdefault(id_token.key, known.used_by or own)
+        return status if user == own else AuthorizationStatus.CONCURRENT_TX, known
 
     def _status_of(
         self, id_token: IdTokenRef, at: datetime
@@ -610,11 +626,11 @@ def _meant(registered: Sequence[KnownIdToken], presented: IdTokenRef) -> KnownId
         return registered[0] if registered else None
     expiries = [one.expires_at for one in registered if one.expires_at is not None]
     login_ids = {one.login_id for one in registered}
-    return KnownIdToken(
-        registered[0].ref,
-        any(one.blocked for one in registered),
-        min(expiries, default=None),
-        login_ids.pop() if len(login_ids) == 1 else None,
+    return replace(
+        registered[0],
+        blocked=any(one.blocked for one in registered),
+        expires_at=min(expiries, default=None),
+        login_id=login_ids.pop() if len(login_ids) == 1 else None,
     )
 
 

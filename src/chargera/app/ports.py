@@ -83,6 +83,10 @@ class KnownIdToken:
     blocked: bool
     expires_at: datetime | None
     login_id: str | None
+    escrow_at: str | None = None
+    """The station at which it starts one session, which an escrow pays; None: no such one."""
+    used_by: str | None = None
+    """That session."""
 
 
 class ConnectorStatement(NamedTuple):

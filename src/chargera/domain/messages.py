@@ -58,6 +58,7 @@ class AuthorizationStatus(Word):
 
     ACCEPTED = "Accepted"
     BLOCKED = "Blocked"
+    CONCURRENT_TX = "ConcurrentTx"
     EXPIRED = "Expired"
     INVALID = "Invalid"
 

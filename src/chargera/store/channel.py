@@ -77,9 +77,13 @@ _STATEMENTS = Statement(
 )
 _ID_TOKENS = Statement(
     "id_tokens",
-    "select id_token_key, id_token, id_token_type, blocked, expires_at, login_id::text"
-    " from id_token where id_token_key = any($1) and erased_at is null"
-    " order by id_token_key, id_token_type",
+    "select t.id_token_key, t.id_token, t.id_token_type, t.blocked, t.expires_at,"
+    " t.login_id::text, w.station_id, (select s.session_id from charging_session s"
+    "  where s.id_token_key = w.id_token_key and s.station_id = w.station_id"
+    "  and s.state <> 'refused' order by s.received_at limit 1)"
+    " from id_token t left join payment w on w.id_token_key = t.id_token_key"
+    "  and w.rail = 'wallet' where t.id_token_key = any($1) and t.erased_at is null"
+    " order by t.id_token_key, t.id_token_type",
     (binary.TEXT.array_oid,),
 )
 _NUMBERS = Statement(
@@ -171,12 +175,14 @@ async def _states(connection: Connection, station_ids: Sequence[str]) -> dict[st
 
 def _id_tokens(rows: Rows) -> dict[str, list[KnownIdToken]]:
     found: dict[str, list[KnownIdToken]] = {}
-    for key, value, kind, blocked, expires_at, login_id in rows:
+    for key, value, kind, blocked, expires_at, login_id, escrow_at, used_by in rows:
         id_token = KnownIdToken(
             IdTokenRef(string(value), string(kind)),
             blocked == binary.YES,
             None if expires_at is None else moment(expires_at),
             None if login_id is None else string(login_id),
+            None if escrow_at is None else string(escrow_at),
+            None if used_by is None else string(used_by),
         )
         found.setdefault(string(key), []).append(id_token)
     return found

@@ -13,7 +13,7 @@ from chargera.ledger.wallet import signed_escrow
 from chargera.proofs.batch_file import decode_batch_file
 from chargera.settling import Settling
 from chargera.sim.meter import Identification, ReadingKind, SigningMeter
-from tests.integration.settlement.net import CONTEST_S, Net, open_net
+from tests.integration.settlement.net import CONTEST_S, E, Net, S, open_net
 
 
 @pytest.fixture
@@ -87,6 +87,29 @@ async def test_wallet_session__draws_its_escrow__rest_and_vat_go_where_they_belo
     assert await net.balance(asset, wallet.address_text) == 1_370_000
     host = settling(net).keys.host.address_text
     assert await net.balance(asset, host) == 1_920_000 + 900_000 + 630_000
+
+
+async def test_second_session_on_an_escrows_identifier__refused_while_the_first_runs(
+    net: Net,
+) -> None:
+    await net.registered_station()
+    wallet = ChainKey(secrets.token_bytes(32))
+    asset = settling(net).terms.contracts["TestEuro"]
+    terms = await net.call("GET", f"/payments/terms?payer={wallet.address_text}&asset={asset}")
+    body = signed_escrow(terms, wallet, "CP-1", 1, 5_000_000, secrets.token_bytes)
+    id_token = (await net.call("POST", "/payments", body))["id_token"]
+    await net.say("CP-1", S, "first", 1, 1_000, id_token, seq_no=0)
+    await net.advance(60)
+    await net.say("CP-1", S, "second", 2, 1_000, id_token, seq_no=0)
+    await net.advance(600)
+    for number, evse in (("second", 2), ("first", 1)):
+        await net.say("CP-1", E, number, evse, 2_000, id_token, seq_no=1)
+    await net.bill()
+    rows = (await net.call("GET", "/sessions"))["items"]
+    said = {row["transaction_id"]: (row["state"], row["gross_minor"]) for row in rows}
+    assert said == {"first": ("billed", 36), "second": ("refused", None)}
+    (first,) = (row for row in rows if row["transaction_id"] == "first")
+    assert first["settlement"]["state"] == "waiting"
 
 
 async def test_units_released__both_holders_are_paid_their_part(net: Net) -> None:

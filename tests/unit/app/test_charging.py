@@ -151,6 +151,57 @@ async def test_authorize__one_value_under_two_types__told_apart_where_a_type_is_
     assert [s.transaction.login_id for s in sessions] == [*whose.values()]
 
 
+# Identifiers of escrows ------------------------------------------------------------------------
+
+
+async def test_escrow__its_identifier_starts_one_session__a_second_start_is_refused(
+    rig: Rig,
+) -> None:
+    rig.add_token("ESCROW", "Central", escrow_at=STATION_ID)
+    first = event(
+        S, 0, 1000, number="first", seq_no=0, evse=1, token="ESCROW", token_kind="Central"
+    )
+    second = event(
+        S, 1, 1000, number="second", seq_no=0, evse=2, token="ESCROW", token_kind="Central"
+    )
+    end = event(E, 9, 3000, number="first", seq_no=1, token="ESCROW", token_kind="Central")
+    answers = await rig.say(V2, [first, second, first, end])
+    assert [answer.status for answer in answers] == [
+        STATUS.ACCEPTED,
+        STATUS.CONCURRENT_TX,
+        STATUS.ACCEPTED,
+        STATUS.ACCEPTED,
+    ]
+    states = [row.transaction.state for row in rig.sessions]
+    assert states == [SessionState.ENDED, SessionState.REFUSED]
+    records = rig.records("session_started")
+    assert [record["id_token_status"] for record in records] == ["Accepted", "ConcurrentTx"]
+
+
+async def test_escrow__used_by_a_session_of_before__also_by_a_1_6_start(rig: Rig) -> None:
+    rig.add_token("ESCROW", "Central", escrow_at=STATION_ID, used_by="another session")
+    [answer] = await rig.hear(V1, start_1_6(0, 1000, token="ESCROW"))
+    assert answer.status is STATUS.CONCURRENT_TX
+    [known] = await rig.hear(V1, Authorize(IdTokenRef("ESCROW", None)))
+    assert known.status is STATUS.ACCEPTED, "only a start is refused: whoever runs may stop"
+
+
+async def test_escrow__at_another_station__nobody_has_paid_for_that(rig: Rig) -> None:
+    rig.add_token("ESCROW", "Central", escrow_at="CP-OTHER")
+    [answer] = await rig.hear(V1, start_1_6(0, 1000, token="ESCROW"))
+    assert answer.status is STATUS.INVALID
+    assert rig.session.transaction.state is SessionState.REFUSED
+
+
+async def test_escrow__blocked_since__blocked(rig: Rig) -> None:
+    rig.add_token("ESCROW", "Central", escrow_at=STATION_ID, used_by="first", blocked=True)
+    [answer] = await rig.hear(V1, start_1_6(0, 1000, token="ESCROW"))
+    assert answer.status is STATUS.BLOCKED
+
+
+# Breaches of the schema ------------------------------------------------------------------------
+
+
 async def test_deviation__logged_with_the_digest_of_its_frame(rig: Rig) -> None:
     call = InboundCall(
         STATION_ID, V1, rig.clock.now(), "m\0", "Heartbeat", Heartbeat(), b"[2]", "odd \ud800"

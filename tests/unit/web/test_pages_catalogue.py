@@ -73,7 +73,7 @@ VOCABULARIES: dict[str, list[str]] = {
     "error_title": [*KINDS.values(), "failed", "not_signed_in"],
     "evidence": list(ProtocolEvidence),
     "frame_type": ["call", "result", "error"],
-    "id_token_status": ["accepted", "blocked", "expired"],
+    "id_token_status": ["accepted", "blocked", "concurrenttx", "expired"],
     "kind": list(EntryKind),
     "lane_state": [*LaneState, "off_chain"],
     "menu": [key for key, *_ in MENU],
