@@ -15,6 +15,19 @@ library Challenges {
     uint256 private constant ENERGY_TOLERANCE_WH = 100;
     uint256 private constant ENERGY_TOLERANCE_TIME = 60 seconds;
 
+    /// @notice Whether a leaf's bill stands later in its operator's log than another's. One entry
+    /// is one bill: of two that name the same entry, each is later than the other.
+    function isLater(
+        Batch calldata batch,
+        Leaf calldata leaf,
+        Batch calldata other,
+        Leaf calldata otherLeaf
+    ) internal pure returns (bool) {
+        (uint48 own, uint48 others) = (leaf.party.logIndex(), otherLeaf.party.logIndex());
+        if (own != others) return own > others;
+        return leaf.party.cdrNo() != otherLeaf.party.cdrNo() || batch.asset != other.asset;
+    }
+
     /// @notice Whether two leaves of one operator cannot both be: they name one session, or their
     /// sessions overlap on one EVSE.
     function overlap(

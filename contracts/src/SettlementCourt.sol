@@ -58,7 +58,7 @@ contract SettlementCourt is HubPayments {
         Leaf calldata earlier = other.leaves[otherLeaf];
         if (
             batch.operatorId != other.operatorId
-                || later.party.logIndex() <= earlier.party.logIndex()
+                || !Challenges.isLater(batch, later, other, earlier)
                 || !Challenges.overlap(batch, later, other, earlier)
         ) revert NoFault();
         _kill(batch, digest, state, KILLED_FOR_OVERLAP);

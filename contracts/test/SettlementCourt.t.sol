@@ -82,7 +82,7 @@ contract SettlementCourtTest is SettlementHubFixture {
         propose(other);
         expectNoFault(batch, other);
         other.operatorId = OPERATOR;
-        other.leaves[0].party = party(payerOf(9), 9, 1);
+        other.leaves[0].party = party(payerOf(9), 9, 2);
         propose(other);
         expectNoFault(batch, other);
         // The passport counts, not its place in a table.
@@ -92,6 +92,41 @@ contract SettlementCourtTest is SettlementHubFixture {
         other.leaves[0].party = party(payerOf(9), 9, 0);
         propose(other);
         expectNoFault(batch, other);
+    }
+
+    /// @dev Else one entry of the log, billed twice, would have no later bill and no challenge.
+    function test_two_bills_of_one_entry_are_each_the_later() external {
+        Batch memory batch = walletBatch(address(euro), 1);
+        Batch memory other = earlierBatch(batch.leaves[0], 0);
+        other.leaves[0].party = party(payerOf(9), 9, 1);
+        propose(other);
+        bytes32 digest = propose(batch);
+        uint256 snapshot = vm.snapshotState();
+        hub.challengeOverlap(batch, 0, other, 0);
+        assertUndone(digest, 1);
+        assertBonds(BOND - SLASH, BOND - SLASH, BOND - SLASH, BOND);
+        vm.revertToState(snapshot);
+        hub.challengeOverlap(other, 0, batch, 0);
+        assertEq(uint256(hub.batchOf(hub.batchDigest(other)).state), uint256(State.Killed));
+        assertBonds(BOND - SLASH, BOND - SLASH, BOND - SLASH, BOND);
+    }
+
+    /// @dev A bill that was skipped comes again with the same entry and number: that is no fault.
+    function test_one_bill_in_two_batches_is_no_fault_but_in_two_lanes() external {
+        Batch memory batch = walletBatch(address(euro), 1);
+        propose(batch);
+        Batch memory again = emptyBatch(address(euro), 1);
+        again.leaves[0] = batch.leaves[0];
+        again.sequenceNumber = 10;
+        propose(again);
+        expectNoFault(batch, again);
+        expectNoFault(again, batch);
+        expectNoFault(batch, batch);
+        Batch memory lane = emptyBatch(address(c4e), 1);
+        lane.leaves[0] = batch.leaves[0];
+        bytes32 digest = propose(lane);
+        hub.challengeOverlap(lane, 0, batch, 0);
+        assertEq(uint256(hub.batchOf(digest).state), uint256(State.Killed));
     }
 
     function test_overlap_with_a_settled_batch_and_within_one() external {

@@ -391,11 +391,11 @@ class Hub:
         clash = one.session_key == earlier.session_key or (
             same_place and shared > OVERLAP_TOLERANCE_S
         )
-        guilty = (
-            it.batch.operator_id == other.batch.operator_id
-            and one.log_index > earlier.log_index
-            and clash
+        same_bill = (it.batch.asset, one.cdr_no) == (other.batch.asset, earlier.cdr_no)
+        later = one.log_index > earlier.log_index or (
+            one.log_index == earlier.log_index and not same_bill
         )
+        guilty = it.batch.operator_id == other.batch.operator_id and later and clash
         require(guilty, "NoFault")
         self._kill(digest, it)
         self.registry.slash(it.signers & other.signers, SLASH_BPS, caller)

@@ -214,9 +214,10 @@ interface ISettlementHub is ISettlementTypes {
     function killWithoutQuorum(Batch calldata batch) external;
 
     /// @notice Kill the pending batch `batch` for its leaf `leaf`, which shares its session key
-    /// with, or overlaps by more than 60 s on its EVSE, a leaf with a lower log index in `other`, a
-    /// pending or settled batch (or the same one) of the same operator (challenge b). Within the
-    /// window. 20 % of the bond of each who signed both.
+    /// with, or overlaps by more than 60 s on its EVSE, a leaf in `other`, a pending or settled
+    /// batch (or the same one) of the same operator, that has a lower log index, or the same one
+    /// under another number or in another asset (challenge b). Within the window. 20 % of the bond
+    /// of each who signed both.
     function challengeOverlap(
         Batch calldata batch,
         uint256 leaf,

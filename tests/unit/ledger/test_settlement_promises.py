@@ -259,6 +259,20 @@ def test_challenge_b__overlap_on_an_evse__over_a_minute(
     assert bonds(twin) == [BOND - lost] * 3 + [BOND]
 
 
+@pytest.mark.parametrize(("leaf", "other"), [(0, 1), (1, 0)])
+def test_challenge_b__two_bills_of_one_entry__each_is_the_later(
+    twin: Twin, leaf: int, other: int
+) -> None:
+    prepaid(twin)
+    first = leaf_at(twin, 0)
+    second = leaf_at(twin, 1, log_index=first.log_index, session_key=first.session_key)
+    batch = batch_of(twin, [first, second])
+    assert twin.propose(batch, COLLUDERS, gateway_key=GATEWAYS[0]) is None
+    assert challenge(twin, batch, leaf, batch, leaf) == "NoFault"
+    assert challenge(twin, batch, leaf, batch, other) is None
+    assert bonds(twin) == [BOND - BOND // 5] * 3 + [BOND]
+
+
 IMPOSSIBLE = {
     "ends before it starts": {"start": 2_000_000_000},
     "more energy than the charger gives": {"import_wh": energy_limit_wh(22_000, 3_600) + 1},
