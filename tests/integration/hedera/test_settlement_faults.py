@@ -1,95 +1,174 @@
-"""Batches go their way on Hedera whatever its nodes and mirrors do: settled once, paid once."""
+"""Batches go their way whatever nodes, mirrors and we ourselves do: settled once, paid once."""
 
-import asyncio
-import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from chargera.domain.errors import ChargEraError
+from chargera.ledger.hedera.delivery import UNANSWERED_MAX
 from tests.doubles.hedera import FaultKind
-from tests.integration.hedera.test_outage import Site, site
-from tests.integration.settlement.net import Net
+from tests.integration.hedera.initialising import Crash, Crashes
+from tests.integration.hedera.settlement_rig import SettlingSite, calls, settling_site
 
-__all__ = ["site"]
-
-# What is lost in flight is waited for a minute: test_adapter_faults has it, without the waiting.
-FAULTS = (
-    FaultKind.BUSY,
-    FaultKind.UNAVAILABLE,
-    FaultKind.TIMEOUT_AFTER_SUCCESS,
-    FaultKind.RECEIPT_LOST,
-    FaultKind.RECEIPT_UNKNOWN,
-    FaultKind.MIRROR_DOWN,
+STEPS = (
+    ("TestEuro", "faucet"),
+    ("TestEuro", "approve"),
+    ("SettlementHub", "depositGateway"),
+    ("SettlementHub", "propose"),
+    ("SettlementHub", "settle"),
+    ("ChargerShares", "claim"),
+    ("SettlementHub", "withdrawFor"),
 )
-WINDOW_S = 600
-"""Of the policy, as is the contest period: see `policy_settings`."""
-STEP_S = 20
-"""Network time between two looks; an id of Hedera has no effect after 120 s."""
+"""Every transaction between a batch that is signed and the last payment from it."""
+ROUNDS = 12
+HEALED_AFTER = 4
+"""Rounds; what would last for ever ends then."""
+EXPIRY_S = 130
+WRITES_MAX = 120
+"""Of a whole settlement there are about 80, counted in `Crashes`."""
 
 
-async def close(net: Net) -> None:
-    """Close what waits into batches; it may say that the ledger is away."""
-    with contextlib.suppress(AssertionError):
-        await net.call("POST", "/settlement/close")
+@dataclass(frozen=True)
+class Case:
+    name: str
+    strike: Callable[[SettlingSite], Awaitable[None]]
+
+
+def at_each_step(kind: FaultKind, *, times: int = 1, value: object = None) -> Case:
+    """The fault strikes so often at each of the transactions."""
+
+    async def strike(site: SettlingSite) -> None:
+        for contract, function in STEPS:
+            is_it = calls(contract, function)
+            site.emulator.faults.add(kind, times=times, value=value, where=is_it)
+
+    return Case(f"{value or kind}-{times}-at-each-step", strike)
+
+
+def everywhere(kind: FaultKind, *, times: int | None, value: object = None) -> Case:
+    async def strike(site: SettlingSite) -> None:
+        mirror = 0 if kind is FaultKind.MIRROR_LIE else None
+        site.emulator.faults.add(kind, times=times, value=value, mirror=mirror)
+
+    return Case(f"{kind}-{times or 'always'}", strike)
+
+
+async def nothing_comes_back(site: SettlingSite) -> None:
+    """Each is executed, its answer and its receipt are lost, and the mirrors are behind."""
+    await at_each_step(FaultKind.TIMEOUT_AFTER_SUCCESS).strike(site)
+    site.emulator.faults.add(FaultKind.RECEIPT_LOST, times=None)
+    site.emulator.faults.lag_mirror(40)
+
+
+async def mirrors_behind(site: SettlingSite) -> None:
+    site.emulator.faults.lag_mirror(20)
+
+
+async def throttled(site: SettlingSite) -> None:
+    site.emulator.faults.throttles["ethereumTransaction"] = 0
+
+
+async def node_restarts(site: SettlingSite) -> None:
+    await site.emulator.restart_node()
+
+
+TELLING = [
+    at_each_step(FaultKind.LOST_IN_FLIGHT, times=UNANSWERED_MAX),
+    Case("executed-and-nothing-comes-back", nothing_comes_back),
+]
+"""Where a second transaction is needed, and where one would be a second payment."""
+OTHERS = [
+    at_each_step(FaultKind.LOST_IN_FLIGHT),
+    at_each_step(FaultKind.TIMEOUT_AFTER_SUCCESS),
+    at_each_step(FaultKind.BUSY, times=3),
+    at_each_step(FaultKind.WRONG_FEE, value=10),
+    *(
+        at_each_step(FaultKind.REFUSED, value=value)
+        for value in ("TRANSACTION_EXPIRED", "INSUFFICIENT_PAYER_BALANCE", "PLATFORM_NOT_ACTIVE")
+    ),
+    everywhere(FaultKind.UNAVAILABLE, times=9),
+    everywhere(FaultKind.RECEIPT_LOST, times=None),
+    everywhere(FaultKind.RECEIPT_UNKNOWN, times=None),
+    everywhere(FaultKind.MIRROR_DOWN, times=40),
+    everywhere(FaultKind.MIRROR_LIE, times=None, value="message"),
+    Case("mirrors-behind", mirrors_behind),
+    Case("throttled", throttled),
+    Case("node-restarts", node_restarts),
+]
+
+
+@pytest.fixture
+async def site(database_url: str, tmp_path: Path) -> AsyncIterator[SettlingSite]:
+    async with settling_site(database_url, tmp_path) as made, made.served():
+        await made.begin()
+        yield made
+
+
+async def settle_in_the_end(site: SettlingSite, session_id: str) -> None:
+    """A keeper a round, with time between them in which what was lost expires."""
+    is_settled = False
+    for turn in range(ROUNDS):
+        with suppress(ChargEraError):
+            is_settled = await site.settle(session_id)
+        site.net.server.clock.advance(EXPIRY_S)
+        if is_settled or turn == HEALED_AFTER:
+            site.emulator.faults.clear()
+        if is_settled:
+            break
+    assert await site.settle(session_id)  # whoever was not paid then is paid now
+
+
+async def settle_each(site: SettlingSite, cases: list[Case]) -> None:
+    for case in cases:
+        session_id = await site.charge()
+        await case.strike(site)
+        await settle_in_the_end(site, session_id)
+    await site.check_paid(len(cases))
+
+
+async def test_lost_or_unheard_of_at_each_step__settled_once_and_paid_once(
+    site: SettlingSite,
+) -> None:
+    await settle_each(site, TELLING)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
-async def test_each_fault_at_each_step__every_batch_settled_once_and_paid_once(
-    site: Site,
+@pytest.mark.timeout(900)
+async def test_each_fault_at_each_step__settled_once_and_paid_once(site: SettlingSite) -> None:
+    await settle_each(site, OTHERS)
+
+
+@pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
+async def test_processes_that_end_at_some_write__settled_once_and_paid_once(
+    site: SettlingSite, after: bool
 ) -> None:
-    net, server, faults = site.net, site.server, site.emulator.faults
-    attesting = asyncio.ensure_future(net.attest())
-    try:
-        await net.station()
-        await net.call("POST", "/id-tokens", {"id_token": "CARD", "type": "ISO14443"})
+    """Each ends at its first to seventh write, in turn, until one comes through."""
+    session_id = await site.charge()
+    crashed, is_settled = 0, False
+    while not is_settled:
+        with suppress(Crash):
+            is_settled = await site.settle(session_id, Crashes(at=1 + crashed % 7, after=after))
+        crashed += not is_settled
+    assert crashed > len(STEPS)
+    await site.check_paid(1)
 
-        async def registered() -> bool:
-            server.clock.advance(WINDOW_S)
-            return (await net.call("GET", "/passports/CP-1"))["registration"] == "registered"
 
-        await site.until(registered)
-        for kind in FAULTS:
-            await site.charge()
-            rows = (await net.call("GET", "/sessions?limit=1"))["items"]
-            session_id = rows[0]["session_id"]
-            struck = [faults.add(kind, times=2)]
-
-            closing = asyncio.ensure_future(close(net))
-
-            async def settled(session_id: str = session_id) -> bool:
-                batches = await net.call("GET", "/settlement/batches?all=true")
-                if any(batch["state"] == "proposed" for batch in batches):
-                    struck.append(faults.add(kind, times=1))  # noqa: B023 - of this round
-                    server.clock.advance(WINDOW_S + 1)
-                server.clock.advance(STEP_S)  # what was lost on its way expires
-                await asyncio.sleep(0.5)
-                found = (await net.session(session_id))["settlement"]
-                return bool(found["state"] == "settled")
-
-            await site.until(settled)
-            await closing
-            assert sum(fault.struck for fault in struck) >= 1, kind
-            faults.clear()
-        contracts = net.contracts
-        proposed = await contracts.events("SettlementHub", "Proposed")
-        batches = {event.members.digest for event in proposed}
-        assert len(proposed) == len(batches) >= 1
-        finished = await contracts.events("SettlementHub", "Settled")
-        assert {event.members.digest for event in finished} == batches
-        assert len(finished) == len(batches)
-        leaves = await net.call("GET", "/sessions?limit=200")
-        assert [row["state"] for row in leaves["items"]] == ["billed"] * len(FAULTS)
-        assert server.settling is not None
-        host = server.settling.keys.host.address_text
-        euro = contracts.address("TestEuro")
-        # 5 kWh at 0.30: 1.50 EUR net each; 30 % commission, 64 % the holders', who is the host.
-        due = len(FAULTS) * (450_000 + 960_000)
-
-        async def paid() -> bool:
-            return await net.balance(euro, host) == due
-
-        await site.until(paid)
-    finally:
-        attesting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await attesting
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+async def test_a_crash_at_each_write__settled_once_and_paid_once(site: SettlingSite) -> None:
+    """A session for each number of the write at which the process ends."""
+    for number in range(1, WRITES_MAX):
+        session_id = await site.charge()
+        crashes = Crashes(at=number)
+        try:
+            is_settled = await site.settle(session_id, crashes)
+        except Crash:
+            await settle_in_the_end(site, session_id)
+        else:
+            assert is_settled
+            break
+    assert 3 * len(STEPS) < number < WRITES_MAX - 1
+    await site.check_paid(number)
