@@ -74,8 +74,8 @@ def _parts(changes: Changes) -> Iterator[bytes]:
     yield _count.pack(len(changes.storage))
     for address, words in sorted(changes.storage.items()):
         yield address + _count.pack(len(words))
-        for slot, word in sorted(words.items()):
-            yield slot.to_bytes(_WORD) + word.to_bytes(_WORD)
+        for slot in sorted(words):
+            yield slot.to_bytes(_WORD) + words[slot].to_bytes(_WORD)
 
 
 def _outcome_bytes(receipt: Receipt) -> bytes:

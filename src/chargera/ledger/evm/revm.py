@@ -7,9 +7,8 @@ the one place where pyrevm shows it. `commit` is never called: it underflows the
 """
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import zip_longest
 
 import pyrevm
 
@@ -24,18 +23,22 @@ from chargera.ledger.evm.engine import (
     Outcome,
 )
 
+# The journal's text: `{ADDRESS: Account { info: AccountInfo { balance: .., nonce: .., code_hash:
+# .., code: .. }, storage: {SLOT: StorageSlot { previous_or_original_value: .., present_value: .. },
+# ..}, status: AccountStatus(..) }, ADDRESS: ..}, transient_storage: ..`
+_AFTER_STATE = "}, transient_storage: "
 _ACCOUNT = ": Account { info: "
-_NONCE = re.compile(r"nonce: (\d+)")
-_CODE = re.compile(r"bytecode: 0x([0-9a-f]*), state: (?:Raw|Analysed \{ len: (\d+))")
 _STORAGE = ", storage: {"
 _STATUS = "}, status: AccountStatus("
-_SLOT = re.compile(
-    r"(\d+): StorageSlot \{ previous_or_original_value: (\d+), present_value: (\d+) \}"
-)
+_NONCE = re.compile(r"AccountInfo \{ balance: \d+, nonce: (\d+)")
+_CODE = re.compile(r"bytecode: 0x([0-9a-f]*), state: (?:Raw|Analysed \{ len: (\d+))")
+_SLOT_WORDS, _BEFORE, _AFTER = 8, 4, 6
+"""Words of the text that a slot takes, and which of them are its values."""
 _REVERT = re.compile(r"Revert \{ gas_used: (\d+), output: 0x([0-9a-f]*) \}")
 _HALT = re.compile(r"Halt \{ reason: (.*), gas_used: \d+ \}")
-_AFTER_STATE = ", transient_storage: "
 _ADDRESS_CHARS = 42
+_BARE = pyrevm.AccountInfo(nonce=1)
+"""A contract without its code."""
 _DEPLOYER = "0x" + "c4" * 20
 _RETURN_THE_REST = bytes.fromhex("600b380380600b5f395ff3")
 """Init code: PUSH1 11, CODESIZE, SUB, DUP1, PUSH1 11, PUSH0, CODECOPY, PUSH0, RETURN."""
@@ -91,9 +94,7 @@ class RevmEngine:
             return _failure(str(error), message.gas_limit)
         result = evm.result
         assert result is not None, "a run without an error has a result"
-        logs = tuple(
-            ContractLog(_bytes(log.address), tuple(log.data[0]), log.data[1]) for log in result.logs
-        )
+        logs = tuple(map(_log, result.logs))
         return Outcome(True, output, result.gas_used, logs, self._changes(), created)
 
     def _info(self, account: Account) -> pyrevm.AccountInfo:
@@ -115,24 +116,38 @@ class RevmEngine:
     def _changes(self) -> Changes:
         accounts: dict[bytes, Account] = {}
         storage: dict[bytes, dict[int, int]] = {}
+        self._hide_code()
         text = self._evm.journal_str
-        for found in _accounts(text):
-            is_new = "Created" in found.status
-            if is_new and "SelfDestructed" in found.status:  # EIP-6780: it never was
-                continue
-            known = self._accounts.get(found.address, NOTHING)
-            if is_new:
-                accounts[found.address] = Account(found.nonce, _code(text, found.place))
-            elif found.nonce != known.nonce:
-                accounts[found.address] = Account(found.nonce, known.code)
-            changed = {
-                int(slot): int(after)
-                for slot, before, after in _SLOT.findall(found.slots)
-                if before != after
-            }
-            if changed:
-                storage[found.address] = changed
+        before, *parts = text[: text.index(_AFTER_STATE)].split(_ACCOUNT)
+        for part in parts:
+            address = _bytes(before[-_ADDRESS_CHARS:])
+            before = part
+            info, _, rest = part.partition(_STORAGE)
+            slots, _, status = rest.partition(_STATUS)
+            nonce = _NONCE.match(info)
+            assert nonce is not None, "every account has a nonce"
+            known = self._accounts.get(address, NOTHING)
+            if "Created" in status:
+                if "SelfDestructed" in status:  # EIP-6780: it never was
+                    continue
+                accounts[address] = Account(int(nonce[1]), _code(info))
+            elif int(nonce[1]) != known.nonce:
+                accounts[address] = Account(int(nonce[1]), known.code)
+            if changed := _changed(slots):
+                storage[address] = changed
         return Changes(accounts, storage)
+
+    def _hide_code(self) -> None:
+        """Take known code out of the journal, whose text would be mostly that, until `revert`.
+
+        All that a run has touched was cold before, so that the revert forgets it: the next run
+        finds the account below the journal as it was.
+        """
+        evm = self._evm
+        for text, info in evm.journal_state.items():
+            known = self._accounts.get(_bytes(text))
+            if known is not None and known.code and info.nonce == 1:
+                evm.insert_account_info(text, _BARE)
 
     def apply(self, changes: Changes) -> None:
         """Put changes below the journal."""
@@ -140,56 +155,49 @@ class RevmEngine:
         for address, account in changes.accounts.items():
             evm.insert_account_info(_text(address), self._info(account))
             self._accounts[address] = account
-        for address, slots in changes.storage.items():
-            where = _text(address)
-            for slot, value in slots.items():
-                # The first word of a cold account goes below the journal and warms the account;
-                # so each is put as the first.
-                before = evm.snapshot()
-                evm.insert_account_storage(where, slot, value)
-                evm.revert(before)
+        # The first word of a cold account goes below the journal and warms the account; so each is
+        # put as the first, and what is warm made cold again before the next.
+        rows = [
+            [(_text(a), *word) for word in words.items()] for a, words in changes.storage.items()
+        ]
+        for words in zip_longest(*rows):
+            before = evm.snapshot()
+            for word in words:
+                if word is not None:
+                    evm.insert_account_storage(*word)
+            evm.revert(before)
 
 
-class _Found(NamedTuple):
-    """An account in pyrevm's journal: parts of the text."""
-
-    place: int
-    address: bytes
-    nonce: int
-    slots: str
-    status: str
-
-
-def _accounts(text: str) -> Iterator[_Found]:
-    """Find the accounts in the journal's text; code, which is most of it, is jumped over."""
-    end = text.rindex(_AFTER_STATE)  # from the end, where less text is in the way
-    place = text.find(_ACCOUNT, 0, end)
-    while place >= 0:
-        storage = text.index(_STORAGE, place)
-        status = text.index(_STATUS, storage)
-        closing = text.index(")", status)
-        nonce = _NONCE.search(text, place)
-        assert nonce is not None, "every account has a nonce"
-        yield _Found(
-            place,
-            _bytes(text[place - _ADDRESS_CHARS : place]),
-            int(nonce[1]),
-            text[storage:status],
-            text[status:closing],
+def _changed(slots: str) -> dict[int, int]:
+    """Return the words of one account that a run has changed."""
+    words = slots.split(" ")
+    return {
+        int(slot[:-1]): int(after)
+        for slot, before, after in zip(
+            words[::_SLOT_WORDS],
+            words[_BEFORE::_SLOT_WORDS],
+            words[_AFTER::_SLOT_WORDS],
+            strict=False,  # where there is no slot, there is one empty word
         )
-        place = text.find(_ACCOUNT, closing, end)
+        if before[:-1] != after
+    }
 
 
-def _code(text: str, place: int) -> bytes:
-    """Return the code of the new account at this place of the text.
+def _code(info: str) -> bytes:
+    """Return the code of a new account.
 
     What pyrevm has analysed it has also padded; the length that it says is what was deployed.
     """
-    found = _CODE.search(text, place, text.index(_STORAGE, place))
+    found = _CODE.search(info)
     if found is None:
         return b""
     end = None if found[2] is None else 2 * int(found[2])
     return bytes.fromhex(found[1][:end])
+
+
+def _log(log: pyrevm.Log) -> ContractLog:
+    topics, data = log.data
+    return ContractLog(_bytes(log.address), tuple(topics), data)
 
 
 def _failure(text: str, gas_limit: int) -> Outcome:

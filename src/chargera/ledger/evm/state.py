@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from chargera.ledger.evm.engine import NOTHING, Account, Changes
 
+_NO_WORDS: Mapping[int, int] = {}
+
 
 class WorldState:
     """All accounts and words that are not empty."""
@@ -25,13 +27,14 @@ class WorldState:
 
     def word(self, address: bytes, slot: int) -> int:
         """Return a word of a contract's storage."""
-        return self._storage.get(address, {}).get(slot, 0)
+        return self._words(address).get(slot, 0)
 
     def real(self, changes: Changes) -> Changes:
         """Return what of `changes` is not so already."""
         storage = {}
         for address, words in changes.storage.items():
-            differing = {slot: w for slot, w in words.items() if self.word(address, slot) != w}
+            known = self._words(address)
+            differing = {slot: w for slot, w in words.items() if known.get(slot, 0) != w}
             if differing:
                 storage[address] = differing
         accounts = {
@@ -44,10 +47,10 @@ class WorldState:
     def apply(self, changes: Changes) -> Changes:
         """Make changes and return those that take them back."""
         accounts = {address: self.account(address) for address in changes.accounts}
-        storage = {
-            address: {slot: self.word(address, slot) for slot in words}
-            for address, words in changes.storage.items()
-        }
+        storage = {}
+        for address, words in changes.storage.items():
+            known = self._words(address)
+            storage[address] = {slot: known.get(slot, 0) for slot in words}
         for address, account in changes.accounts.items():
             if account == NOTHING:
                 self._accounts.pop(address, None)
@@ -60,6 +63,9 @@ class WorldState:
     def content(self) -> Changes:
         """Return the whole state, as the changes that make it out of nothing."""
         return Changes(self._accounts, self._storage)
+
+    def _words(self, address: bytes) -> Mapping[int, int]:
+        return self._storage.get(address, _NO_WORDS)
 
     def _write(self, address: bytes, words: Mapping[int, int]) -> None:
         known = self._storage.setdefault(address, {})

@@ -5,7 +5,8 @@ value, data, access_list, y_parity, r, s])` (EIP-1559); signatures with s in its
 (EIP-2). Access lists are refused: on a chain whose gas is free they buy nothing.
 """
 
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, NoReturn, Protocol
 
 import rlp  # type: ignore[import-untyped]  # it has no annotations
 
@@ -17,8 +18,8 @@ RAW_BYTES_MAX = 131_072
 """What Hedera takes of one call; nodes of Ethereum do not relay more either."""
 
 _N = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
-_FIELDS = 12
-_RLP_STRING, _RLP_LIST, _RLP_SHORT_LIST_MAX, _RLP_SHORT_MAX = 0x80, 0xC0, 0xF7, 55
+_FIELDS, _ACCESS_LIST, _SIGNATURE = 12, 8, 9
+_RLP_STRING, _RLP_LIST, _RLP_SHORT_MAX = 0x80, 0xC0, 55
 _WIDTHS = (8, 8, 32, 32, 8)
 """Most bytes of chain id, nonce, priority fee, fee, gas limit."""
 
@@ -71,15 +72,13 @@ def parse(raw: bytes) -> TransactionRequest:
             field="raw",
             remedy="sign with maxFeePerGas and maxPriorityFeePerGas instead of gasPrice",
         )
-    fields = _fields(raw)
-    chain_id, nonce, priority, fee, gas_limit = (
-        _integer(field, width) for field, width in zip(fields, _WIDTHS, strict=False)
-    )
+    fields, signed = _fields(raw)
+    chain_id, nonce, priority, fee, gas_limit = map(_integer, fields, _WIDTHS)
     to, value, data = fields[5], _integer(fields[6], 32), fields[7]
     if len(to) not in (0, ADDRESS_BYTES):
         raise BadTransaction("to: an address has 20 bytes", field="to")
-    parity, r, s = (_integer(field, 32) for field in fields[9:])
-    digest = keccak256(TYPE + _unsigned(raw, fields))
+    parity, r, s = (_integer(field, 32) for field in fields[_SIGNATURE:])
+    digest = keccak256(TYPE + _list_header(len(signed)) + signed)
     return TransactionRequest(
         hash=keccak256(raw),
         raw=raw,
@@ -102,20 +101,59 @@ def contract_address(sender: bytes, nonce: int) -> bytes:
     return keccak256(encoded)[-ADDRESS_BYTES:]
 
 
-def _fields(raw: bytes) -> list[Any]:
-    try:
-        fields = rlp.decode(raw[1:], strict=True)
-    except rlp.DecodingError as error:
-        raise BadTransaction(f"not RLP: {error}", field="raw") from None
-    if not isinstance(fields, list) or len(fields) != _FIELDS:
+def _fields(raw: bytes) -> tuple[list[bytes], bytes]:
+    """Return the fields, the access list as nothing, and the bytes of those that are signed."""
+    is_list, place, end = _item(raw, len(TYPE), len(raw))
+    if not is_list or end != len(raw):
+        _refuse("not one list")
+    begins, begin_signature = place, 0
+    fields: list[bytes] = []
+    lists = []
+    while place < end:
+        if len(fields) == _SIGNATURE:
+            begin_signature = place
+        is_list, first, place = _item(raw, place, end)
+        if is_list:
+            lists.append((len(fields), first == place))
+        fields.append(raw[first:place])
+    if len(fields) != _FIELDS:
         raise BadTransaction(f"a transaction has {_FIELDS} fields", field="raw")
-    if isinstance(fields[8], list) and fields[8]:
+    if lists == [(_ACCESS_LIST, False)]:
         raise BadTransaction(
             "access lists are not supported", field="access_list", remedy="leave it empty"
         )
-    if fields[8] != [] or any(not isinstance(field, bytes) for field in fields[:8] + fields[9:]):
+    if lists != [(_ACCESS_LIST, True)]:
         raise BadTransaction("a field of the transaction has the wrong type", field="raw")
-    return fields
+    return fields, raw[begins:begin_signature]
+
+
+def _item(raw: bytes, place: int, end: int) -> tuple[bool, int, int]:
+    """Return whether the RLP item at `place` is a list, and where its content begins and ends.
+
+    Only the shortest form of each length is RLP, and a byte below 0x80 stands for itself.
+    """
+    if place >= end:
+        _refuse("it ends too early")
+    first = raw[place]
+    if first < _RLP_STRING:
+        return False, place, place + 1
+    place += 1
+    size = first - (_RLP_STRING if first < _RLP_LIST else _RLP_LIST)
+    if size > _RLP_SHORT_MAX:
+        width = size - _RLP_SHORT_MAX
+        size = int.from_bytes(raw[place : place + width])
+        if size <= _RLP_SHORT_MAX or raw[place] == 0:
+            _refuse("a length that is not the shortest")
+        place += width
+    if place + size > end:
+        _refuse("it ends too early")
+    if first == _RLP_STRING + 1 and raw[place] < _RLP_STRING:
+        _refuse("a length that is not the shortest")
+    return first >= _RLP_LIST, place, place + size
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise BadTransaction(f"not RLP: {reason}", field="raw")
 
 
 def _encoded(fields: list[Any]) -> bytes:
@@ -123,22 +161,12 @@ def _encoded(fields: list[Any]) -> bytes:
     return TYPE + encoded
 
 
-def _unsigned(raw: bytes, fields: list[Any]) -> bytes:
-    """Return the RLP of all fields but the signature, cut out of what was signed.
-
-    Each part of the signature has at most 32 bytes, and so one byte before it, or none where it is
-    one small byte itself.
-    """
-    signed = sum(
-        1 if len(part) == 1 and part[0] < _RLP_STRING else 1 + len(part) for part in fields[9:]
-    )
-    first = raw[1]
-    begins = 2 if first <= _RLP_SHORT_LIST_MAX else 2 + first - _RLP_SHORT_LIST_MAX
-    payload = raw[begins : len(raw) - signed]
-    if len(payload) <= _RLP_SHORT_MAX:
-        return bytes([_RLP_LIST + len(payload)]) + payload
-    length = _number(len(payload))
-    return bytes([_RLP_SHORT_LIST_MAX + len(length)]) + length + payload
+def _list_header(size: int) -> bytes:
+    """Return what stands before the `size` bytes of a list's items."""
+    if size <= _RLP_SHORT_MAX:
+        return bytes([_RLP_LIST + size])
+    length = _number(size)
+    return bytes([_RLP_LIST + _RLP_SHORT_MAX + len(length)]) + length
 
 
 def _recover(digest: bytes, parity: int, r: int, s: int) -> bytes:
@@ -148,6 +176,11 @@ def _recover(digest: bytes, parity: int, r: int, s: int) -> bytes:
         point = _public_key(digest, r.to_bytes(32) + s.to_bytes(32) + bytes([parity]))
     except Exception as error:  # each library has its own, and coincurve raises bare ones
         raise BadTransaction("no key made this signature", field="signature") from error
+    return _address_of(point)
+
+
+@lru_cache(maxsize=4_096)
+def _address_of(point: bytes) -> bytes:
     return keccak256(point)[-ADDRESS_BYTES:]
 
 
