@@ -7,7 +7,7 @@ the server submitted with before stays as `hedera-submit.0.0.N`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,11 @@ from chargera.store.jobs import Jobs
 
 ROLES = ("current", "next", "cold")
 REGISTRY = "AttesterRegistry"
+BEGUN_FILE = Path("keys") / "rotating-from"
+"""In the data folder, while a change of topic is not at its end: the topic that is left."""
+
+Told = Callable[[str, str], None]
+"""Hears the name of a step and what came of it."""
 
 
 async def rotate_operator(installation: Installation, new: Signer) -> str:
@@ -71,14 +76,38 @@ async def rotate_submit_key(installation: Installation, key_file: Path) -> str:
     return public_key
 
 
+async def rotate_topic(
+    installation: Installation, told: Told = lambda name, result: None
+) -> TopicChange:
+    """Go to the next topic, or on with a change that was begun; `told` hears each step.
+
+    That one was begun stands in a file until all of it is done, so that whoever runs this again
+    after a crash, however late, ends that change and does not begin another.
+
+    Raises Unavailable where an outcome is not known yet, Refused without a topic, or where nothing
+    stands on the present one yet.
+    """
+    marker = installation.data_dir / BEGUN_FILE
+    rotation = await topic_rotation(installation)
+    write_private(marker, rotation.old_topic_id)
+    await rotation.carry_out(told)
+    change = await rotation.records.successor()
+    assert change is not None, "it is carried out"
+    marker.unlink()
+    return change
+
+
 async def topic_rotation(installation: Installation) -> TopicRotation:
-    """Return the steps to the next topic; those of a rotation that was begun go on where it is."""
+    """Return the steps to the next topic; those of a change that was begun go on where it is."""
     rows = await PostgresHederaTopics(installation.database).all()
     if not rows:
         raise Refused("there is no topic yet", remedy="run `chargera ledger init`")
-    records = InstalledRotation(installation, rows[-1])
-    if len(rows) > 1 and not await _is_finished(installation, rows):
-        records = InstalledRotation(installation, rows[-2], rows[-1])
+    begun = _begun_from(installation)
+    if begun is None:
+        await _check_in_use(installation, rows[-1])
+    places = [place for place, row in enumerate(rows) if row.topic_id == begun]
+    old = places[0] if places else len(rows) - 1
+    records = InstalledRotation(installation, *rows[old : old + 2])
     log_key = open_key(
         installation.data_dir / "signer", installation.settings.log_origin, installation.entropy
     )
@@ -92,6 +121,25 @@ async def topic_rotation(installation: Installation) -> TopicRotation:
         lambda change: sign_topic_change(change, log_key.verifier, log_key.sign),
         MAINNET.topic_create(keys=len(ROLES)),
     )
+
+
+def _begun_from(it: Installation) -> str | None:
+    """Return the topic that a change away from was begun, None where none was."""
+    try:
+        return (it.data_dir / BEGUN_FILE).read_text(encoding="ascii")
+    except FileNotFoundError:
+        return None
+
+
+async def _check_in_use(it: Installation, present: HederaTopicRow) -> None:
+    """Raise Refused where a topic is to be left that no head stands on: nobody heard of it yet."""
+    store = PostgresAnchorStore(it.database, Jobs(it.database.url), DELIVER_JOB)
+    last = (await store.situation()).last_anchored
+    if present.from_size and (last is None or last.tree_size < present.from_size):
+        raise Refused(
+            f"nothing stands on the topic {present.topic_id} yet, to which the log just changed",
+            remedy="start the server, run `chargera anchor now`, stop it, and repeat this",
+        )
 
 
 @dataclass
@@ -147,7 +195,10 @@ class InstalledRotation:
 
     async def is_key_in_place(self) -> bool:
         """Say whether the server's submit key is one of the new topic's."""
-        return self.new is not None and _submits_to(self.installation, self.new)
+        if self.new is None:
+            return False
+        key = FileSigner(self.installation.data_dir / SUBMIT_KEY_FILE).public_key.hex()
+        return key in self.new.submit_keys.values()
 
     async def put_key_in_place(self) -> None:
         """Keep the old key's file beside, and put the new one in its place."""
@@ -184,19 +235,11 @@ def _suffix(role: str) -> str:
     return "" if role == "current" else f"-{role}"
 
 
-def _submits_to(it: Installation, row: HederaTopicRow) -> bool:
-    return FileSigner(it.data_dir / SUBMIT_KEY_FILE).public_key.hex() in row.submit_keys.values()
-
-
 async def _present(it: Installation) -> HederaTopicRow:
     rows = await PostgresHederaTopics(it.database).all()
     if not rows:
         raise Refused("there is no topic yet", remedy="run `chargera ledger init`")
     return rows[-1]
-
-
-async def _is_finished(it: Installation, rows: list[HederaTopicRow]) -> bool:
-    return _submits_to(it, rows[-1]) and await _announced(it, rows[-1].topic_id)
 
 
 async def _announced(it: Installation, topic_id: str) -> bool:

@@ -292,12 +292,9 @@ def rotate_topic(data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) 
     """
 
     async def rotate(it: "Installation") -> dict[str, Any]:
-        from chargera.rotating import topic_rotation
+        from chargera.rotating import rotate_topic
 
-        begun = await topic_rotation(it)
-        await begun.carry_out(lambda name, result: note(f"{name}: {result}"))
-        change = await begun.records.successor()
-        assert change is not None, "it is carried out"
+        change = await rotate_topic(it, lambda name, result: note(f"{name}: {result}"))
         return {"topic_id": change.topic_id, "from_size": change.from_size}
 
     show(asyncio.run(_on_folder(data_dir, rotate)), as_json)

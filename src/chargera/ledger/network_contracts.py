@@ -115,11 +115,13 @@ class ChainContracts:
     ) -> Sequence[Event]:
         """Return the events of that name with these indexed members, in order of the chain."""
         found = interface(contract.partition("@")[0])
-        wanted: list[frozenset[bytes] | None] = [frozenset({found.topic_of(event)})]
-        for topic in topics:
+        first = found.topic_of(event)
+        kinds = [member["type"] for member in found.events[first]["inputs"] if member["indexed"]]
+        wanted: list[frozenset[bytes] | None] = [frozenset({first})]
+        for topic, kind in zip(topics, kinds, strict=False):
             if isinstance(self.chain, MirrorChain):
                 topic = await self._holder(self.chain, topic)
-            wanted.append(None if topic is None else frozenset({topic.rjust(32, b"\0")}))
+            wanted.append(None if topic is None else frozenset({_topic_word(topic, kind)}))
         logs = await self.chain.logs(
             LogFilter(
                 from_block,
@@ -130,6 +132,11 @@ class ChainContracts:
             )
         )
         return [said for log in logs if (said := found.event(log)) is not None]
+
+
+def _topic_word(value: bytes, kind: str) -> bytes:
+    """Return an indexed member as it stands in a log: bytesN begin its word, all else ends it."""
+    return value.ljust(32, b"\0") if kind.startswith("bytes") else value.rjust(32, b"\0")
 
 
 class DirectSender:

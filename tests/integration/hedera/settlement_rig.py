@@ -5,11 +5,12 @@ accounts. What would be waited for passes on the network's clock instead, which 
 """
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from chargera.app.clock import NetworkClock
 from chargera.app.settlement import BatchStage
 from chargera.bootstrap import Server
 from chargera.domain.messages import TransactionEventKind as Kind
-from chargera.initialising import Installation, initialisation, open_installation
+from chargera.initialising import CLOCK_FILE, Installation, initialisation, open_installation
 from chargera.ledger.abi import interface
 from chargera.ledger.evm.transaction import parse
 from chargera.ledger.hedera.chain import HederaChain
@@ -28,6 +29,7 @@ from chargera.ledger.hedera.delivery import Outbox
 from chargera.ledger.hedera.initialise import POLICY_LEAD_S
 from chargera.ledgers import Hedera
 from chargera.process import ServeOptions
+from chargera.proofs.records import time_text
 from chargera.settings import Settings
 from chargera.settling import Settling
 from chargera.store.hedera_sends import PostgresHederaSends
@@ -239,13 +241,17 @@ def mortal(hedera: Hedera, database: Database, clock: NetworkClock, crashes: Cra
 
 @asynccontextmanager
 async def installed(
-    site: SettlingSite, crashes: Crashes | None = None
+    site: SettlingSite, crashes: Crashes | None = None, *, later_s: float = 0
 ) -> AsyncIterator[Installation]:
-    """Open the folder as the commands do while no server runs; the process may end."""
+    """Open the folder as the commands do while no server runs, so much later; it may end."""
+    if later_s:
+        later = site.time.now() + timedelta(seconds=later_s)
+        (site.folder / CLOCK_FILE).write_text(json.dumps({"now": time_text(later)}))
     async with open_installation(site.folder, site.settings) as it:
         site.time.clock = it.clock
-        hedera = mortal(it.hedera, it.database, it.clock, crashes or Crashes())
-        yield replace(it, hedera=hedera)
+        crashes = crashes or Crashes()
+        hedera = mortal(it.hedera, it.database, it.clock, crashes)
+        yield replace(it, hedera=hedera, database=MortalDatabase(it.database, crashes))
 
 
 @asynccontextmanager

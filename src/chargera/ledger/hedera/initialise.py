@@ -305,6 +305,9 @@ class _Contract:
     transaction: Transaction
 
     async def done(self) -> str | None:
+        known = await self.whole.records.contracts()
+        if known is not None:  # policy or topic may have changed since: the plan is over
+            return known.get(self.transaction.label, "done")
         plan = await self.whole.plan()
         if plan is None:
             return None

@@ -84,6 +84,11 @@ class TopicRotation:
             Step("registry", 0, self._registered, self._register),
         )
 
+    @property
+    def old_topic_id(self) -> str:
+        """The topic that is left."""
+        return self._old.topic_id
+
     async def carry_out(self, told: Callable[[str, str], None] = lambda name, result: None) -> None:
         """Do what is not done, in order. Raises Unavailable or Refused: run it again."""
         for step in self.steps:
