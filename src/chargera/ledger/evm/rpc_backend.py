@@ -33,7 +33,9 @@ from chargera.proofs.chain_values import hex_text
 
 TIMEOUT_S = 20.0
 LOG_BLOCKS = 10_000
-"""Blocks whose logs are asked for at once."""
+"""Blocks whose logs are asked for at once, at first; a node that refuses is asked for half."""
+LOG_REQUESTS_MAX = 2_000
+"""For one answer; public relays of Hedera give few blocks at once, and a day there has 43,000."""
 RECEIPT_WAIT_S = 0.05
 RECEIPT_TRIES = 40
 GAS_MARGIN_PERCENT = 20
@@ -55,6 +57,7 @@ class RpcChain:
         self._url = url
         self._chain_id = chain_id
         self._times: dict[int, int] = {}
+        self._log_blocks = LOG_BLOCKS
 
     @classmethod
     @asynccontextmanager
@@ -153,26 +156,40 @@ class RpcChain:
         return await self._with_error(receipt)
 
     async def logs(self, wanted: LogFilter) -> Sequence[FoundLog]:
-        """Return logs in order. Raises InvalidInput for more than the filter's limit."""
+        """Return logs in order. Raises InvalidInput for more than the filter's limit.
+
+        As many blocks at once as the node gives: it is asked for half after each refusal. Raises
+        Unavailable where that would be too many questions.
+        """
         last = min(wanted.to_block, _integer(await self.ask("eth_blockNumber")))
         found: list[FoundLog] = []
-        for first in range(wanted.from_block, last + 1, LOG_BLOCKS):
-            asked: dict[str, Any] = {
-                "fromBlock": hex(first),
-                "toBlock": hex(min(first + LOG_BLOCKS - 1, last)),
-                "topics": [
-                    None if topic is None else [hex_text(value) for value in sorted(topic)]
-                    for topic in wanted.topics
-                ],
-            }
-            if wanted.addresses:
-                asked["address"] = [hex_text(address) for address in sorted(wanted.addresses)]
-            found += [await self._found_log(log) for log in await self.ask("eth_getLogs", asked)]
+        first = wanted.from_block
+        while first <= last:
+            self._check_patience(last + 1 - first)
+            until = min(first + self._log_blocks - 1, last)
+            try:
+                rows = await self.ask("eth_getLogs", _asked(wanted, first, until))
+            except _TooMuch:
+                if until == first:
+                    raise
+                self._log_blocks = (until - first + 1) // 2
+                continue
+            found += [await self._found_log(row) for row in rows]
             if len(found) > wanted.limit:
                 raise InvalidInput(
                     f"more than {wanted.limit} logs", field="filter", remedy="ask for fewer blocks"
                 )
+            first = until + 1
         return found
+
+    def _check_patience(self, blocks: int) -> None:
+        """Raise Unavailable where reading so many blocks takes more questions than is sensible."""
+        if blocks > LOG_REQUESTS_MAX * self._log_blocks:
+            raise Unavailable(
+                f"the chain at {self._url} gives logs of {self._log_blocks} blocks at once, and"
+                f" {blocks} are to be read",
+                remedy="on Hedera give the address of a mirror instead: --rpc mirror:URL",
+            )
 
     async def nonce(self, address: bytes) -> int:
         """Return the nonce that the next transaction of this sender must have."""
@@ -233,6 +250,24 @@ class RpcChain:
         return Block(number, self._times[number])
 
 
+class _TooMuch(Unavailable):
+    """A node that was asked for logs refuses, which may be for the number of blocks."""
+
+
+def _asked(wanted: LogFilter, first: int, until: int) -> dict[str, Any]:
+    asked: dict[str, Any] = {
+        "fromBlock": hex(first),
+        "toBlock": hex(until),
+        "topics": [
+            None if topic is None else [hex_text(value) for value in sorted(topic)]
+            for topic in wanted.topics
+        ],
+    }
+    if wanted.addresses:
+        asked["address"] = [hex_text(address) for address in sorted(wanted.addresses)]
+    return asked
+
+
 @contextmanager
 def _reading(what: str) -> Iterator[None]:
     """Turn a document of the wrong form into Unavailable."""
@@ -254,7 +289,9 @@ def _error(method: str, error: Any) -> ChargEraError:
         return Reverted(_bytes(data) if isinstance(data, str) else b"", message)
     if method == "eth_sendRawTransaction":
         return BadTransaction(message)
-    return Unavailable(f"the chain answers {method} with an error: {message}")
+    what = f"the chain answers {method} with an error: {message}"
+    is_hurried = "rate" in message.lower()  # then smaller questions, and more, make it worse
+    return Unavailable(what) if method != "eth_getLogs" or is_hurried else _TooMuch(what)
 
 
 def _odd_answer(what: str) -> Unavailable:
