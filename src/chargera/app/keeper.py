@@ -18,7 +18,13 @@ from chargera.app.settlement import BatchRow, BatchStage, Settlement, Settlement
 from chargera.app.settlement_ports import ContractRefused, Contracts, NetworkTerms, Sender
 from chargera.domain.errors import Undetermined
 from chargera.domain.settlement import Rail
-from chargera.proofs.chain_values import ZERO_ADDRESS, address_text, parse_address, parse_hex
+from chargera.proofs.chain_values import (
+    ZERO_ADDRESS,
+    address_text,
+    parse_address,
+    parse_hex,
+    parse_passport_id,
+)
 from chargera.proofs.settlement import Batch, abi_attestation, abi_batch
 
 _log = logging.getLogger(__name__)
@@ -342,11 +348,14 @@ async def pay_holders(
     The contract pays nobody but the holder. What is below `least` stays owed. With `tell_last`
     a holder who is owed nothing, because he was paid, is listed with his last payment.
     """
-    holders = await holders_of(contracts, passport_id) if holder is None else [holder]
+    token_id = parse_passport_id(passport_id)
+    if holder is None:
+        holders = await holders_of(contracts, passport_id)
+    else:
+        holders = [address_text(parse_address(holder, field="holder"))]
     assets = await contracts.read(SHARES, "assets")
     claims = []
     for account, asset in product(holders, assets):
-        token_id = int(passport_id, 16)
         owed = await contracts.read(SHARES, "claimable", token_id, asset, account)
         topics = [token_id.to_bytes(32), _topic(asset), _topic(account)]
         paid = await contracts.events(SHARES, "Claimed", topics)
@@ -368,7 +377,7 @@ def _topic(address: str) -> bytes:
 
 async def holders_of(contracts: Contracts, passport_id: str) -> list[str]:
     """Return whoever may be owed of a passport: its owner, and who ever held units."""
-    token_id = int(passport_id, 16)
+    token_id = parse_passport_id(passport_id)
     owner = await contracts.read("ChargerPassport", "ownerOf", token_id)
     found = {owner: None}
     for event in await contracts.events(SHARES, "TransferSingle"):
@@ -382,7 +391,7 @@ async def holders_of(contracts: Contracts, passport_id: str) -> list[str]:
 
 async def units_of(contracts: Contracts, passport_id: str) -> Mapping[str, int]:
     """Return the transferable units of each holder of a passport."""
-    token_id = int(passport_id, 16)
+    token_id = parse_passport_id(passport_id)
     holders = await holders_of(contracts, passport_id)
     return {
         account: await contracts.read(SHARES, "balanceOf", account, token_id) for account in holders

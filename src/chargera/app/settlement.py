@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from chargera.app.ports import Clock, NewEntry
 from chargera.app.settlement_ports import Contracts, NetworkTerms
-from chargera.domain.errors import InvalidInput, NotFound, Refused
+from chargera.domain.errors import ChargEraError, InvalidInput, NotFound, Refused
 from chargera.domain.settlement import LEAVES_MAX, RATE_UNIT, BatchState, Rail
 from chargera.domain.word import Word
 from chargera.proofs import canonical, records
@@ -47,6 +47,9 @@ VALID_FOR = timedelta(days=7)
 
 ALL = 2**62
 """Above every log index."""
+
+_STRANGE = (KeyError, TypeError, ValueError, AttributeError)
+"""What a record of another shape than a bill's may raise."""
 
 
 class BatchStage(Word):
@@ -249,6 +252,8 @@ class Settlement:
         self._proposer = parse_address(proposer, field="proposer")
         self._policy = policy or BatchPolicy()
         self._hub = parse_address(terms.hub, field="hub")
+        self._unreadable: set[int] = set()
+        """Entries of bills whose records cannot be read; each is told once."""
 
     def digest_of(self, batch: Batch) -> str:
         """Return the identity of a batch."""
@@ -284,7 +289,7 @@ class Settlement:
             waiting = [
                 cdr
                 for cdr in await work.settlement.waiting(head.tree_size)
-                if _leaf(cdr, 0).end < now_s
+                if self._is_over(cdr, now_s)
             ]
             for asset, lane in _lanes(waiting).items():
                 for group in self._due(lane, at_once=at_once):
@@ -303,6 +308,16 @@ class Settlement:
         for digest in formed:
             _log.info("%s batch %s", BatchStage.FORMED, digest)
         return formed
+
+    def _is_over(self, cdr: WaitingCdr, now_s: int) -> bool:
+        """Say whether a bill's last second is over; one that cannot be read stays out, alone."""
+        try:
+            return _leaf(cdr, 0).end < now_s
+        except (ChargEraError, *_STRANGE) as error:
+            if cdr.log_index not in self._unreadable:
+                self._unreadable.add(cdr.log_index)
+                _log.error("entry %s is no bill any more and stays out: %s", cdr.log_index, error)
+            return False
 
     def _is_due(self, lane: Sequence[WaitingCdr]) -> bool:
         return next(self._due(lane), None) is not None
@@ -558,7 +573,8 @@ def _word(text: str) -> bytes:
 
 def _leaf(cdr: WaitingCdr, passport_index: int) -> Leaf:
     leaf = leaf_of_cdr(_record(cdr.record), cdr.log_index, cdr.entry, passport_index)
-    assert leaf is not None, "only what is settled on chain has a number"
+    if leaf is None:
+        raise InvalidInput("a bill with a number that is not settled on chain", field="record")
     return leaf
 
 

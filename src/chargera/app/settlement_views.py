@@ -10,6 +10,7 @@ from chargera.app.permissions import Action, Caller
 from chargera.app.settlement import Answer, BatchRow, BatchStage, LaneState
 from chargera.app.settlement_ports import Contracts, NetworkTerms
 from chargera.domain.errors import NotFound
+from chargera.proofs.chain_values import parse_passport_id
 
 SHOWN = (BatchStage.SIGNED, BatchStage.PROPOSED, BatchStage.SETTLED, BatchStage.KILLED)
 
@@ -241,7 +242,7 @@ async def lanes(work: SettlementViewWork, terms: NetworkTerms) -> list[dict[str,
 
 async def shares(contracts: Contracts, passport_id: str) -> SharesView:
     """Return who holds a passport's units and what each is owed, as the chain has it now."""
-    token_id = int(passport_id, 16)
+    token_id = parse_passport_id(passport_id)
     holders = []
     assets = await contracts.read(SHARES, "assets")
     units = await units_of(contracts, passport_id)

@@ -56,7 +56,9 @@ def release(
     as_json: AsJson = False,
 ) -> None:
     """Turn units of the passport into transferable ones of somebody; signed by its owner's key."""
-    token_id = int(passport, 16)
+    from chargera.proofs.chain_values import parse_passport_id
+
+    token_id = parse_passport_id(passport)
     _send(rpc, trust, data_dir, as_json, key, lambda own: ("release", (token_id, to, units)))
 
 
@@ -72,7 +74,9 @@ def transfer(
     as_json: AsJson = False,
 ) -> None:
     """Send units that one holds to somebody else; signed by the holder's key."""
-    token_id = int(passport, 16)
+    from chargera.proofs.chain_values import parse_passport_id
+
+    token_id = parse_passport_id(passport)
     _send(
         rpc,
         trust,

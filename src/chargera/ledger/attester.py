@@ -169,6 +169,16 @@ class SignedMemory:
         self.leaves += new
 
 
+def _session_of(record: bytes) -> str | None:
+    """Return whose bill a record is; None for what is none: the judgement on it names it."""
+    try:
+        said = json.loads(record)
+    except ValueError:
+        return None
+    session_id = said.get("session_id") if isinstance(said, dict) else None
+    return session_id if isinstance(session_id, str) else None
+
+
 def _signed(row: Mapping[str, Any]) -> SignedLeaf:
     return SignedLeaf(
         parse_hex(row["asset"], 20, field="asset"),
@@ -280,7 +290,7 @@ class Attester:
             evidence = self._batch_evidence(question, batch)
             place = await self.contracts.read(REGISTRY, "placeOf", self.key.address)
             facts = await read_facts(self.contracts, batch, max(place - 1, 0), self._policies)
-        except (InvalidInput, KeyError, TypeError) as error:
+        except (InvalidInput, KeyError, TypeError, ValueError) as error:
             return self._send(question["digest"], None, None, f"form: {error}")
         self._policies = facts.policies
         decision = judge_batch(evidence, facts, self.trust, self.memory.leaves)
@@ -302,10 +312,10 @@ class Attester:
         readings = {row["session_id"]: tuple(row["events"]) for row in question["readings"]}
         sessions = {}
         for index, rests_on in question["bills"].items():
-            bill = json.loads(logged[int(index)].record)
+            bill = logged.get(int(index))
             sessions[int(index)] = SessionEvidence(
                 tuple(logged[each] for each in rests_on if each in logged),
-                readings.get(bill.get("session_id"), ()),
+                () if bill is None else readings.get(_session_of(bill.record), ()),
             )
         signature = question["gateway_signature"]
         return BatchEvidence(

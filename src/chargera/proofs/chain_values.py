@@ -94,6 +94,18 @@ def parse_hex(text: object, size: int | None = None, *, field: str) -> bytes:
     raise Unreadable(f"not 0x and {digits} lower-case hex digits", field=field)
 
 
+def parse_passport_id(text: object) -> int:
+    """Return the number of a passport's token. Raises Unreadable for what is no passport id."""
+    try:
+        return int.from_bytes(parse_hex(text, WORD_BYTES, field="passport_id"))
+    except Unreadable as error:
+        raise Unreadable(
+            f"a passport id is 0x and {2 * WORD_BYTES} lower-case hex digits",
+            field="passport_id",
+            remedy="`chargera passport show STATION` shows that of a station",
+        ) from error
+
+
 def operator_word(operator_id: str) -> bytes:
     """Return an operator id (`NL*C4E`) as the contracts write it: ASCII, padded to 8 bytes."""
     if not _OPERATOR_ID.fullmatch(operator_id):

@@ -101,7 +101,7 @@ def session_receipt(
     events: list[SessionEvent] = []
     for place, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise InvalidInput("not a reading", field=f"events[{place}]")
+            raise InvalidInput(f"event {place} is not a reading", field=f"events[{place}]")
         events.append(records.event_from_record(row, field=f"events[{place}]"))
     return Receipt(
         session_id,

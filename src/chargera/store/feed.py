@@ -15,6 +15,7 @@ from chargera.proofs.entry import EntryKind
 from chargera.store.settlement import batch_row
 
 BATCHES_AT_ONCE = 16
+NUMBERS_END = 2**63
 
 
 class PostgresFeed:
@@ -67,7 +68,8 @@ class PostgresFeed:
         """Return the indexes of the records that a CDR entry rests on, and its readings.
 
         The session's entries up to the bill, the station's registration when it began and its
-        passport, the tariff, the payment, and the CDR that has the number before.
+        passport, the tariff, the payment, and the CDR that has the number before. A record that is
+        not JSON any more is shown as it is: whoever opens it against its entry names it.
         """
         (bill,) = await self._rows(
             "select e.log_index, e.session_id, e.station_id, e.record, l.operator_id, l.asset,"
@@ -75,6 +77,7 @@ class PostgresFeed:
             " where e.log_index = %(n)s",
             {"n": log_index},
         )
+        said = _json(bill["record"])
         rows = await self._rows(
             "select log_index from log_entry where log_index <= %(bill)s"
             " and session_id = %(session_id)s and kind = any(%(kinds)s)"
@@ -87,8 +90,7 @@ class PostgresFeed:
             "  and log_index is not null"
             " union select log_index from lane_cdr where operator_id = %(operator_id)s"
             "  and asset = %(asset)s and cdr_no = %(cdr_no)s - 1"
-            " union select (convert_from(%(record)s, 'UTF8')::jsonb"
-            "  #>> '{tariff,log_index}')::bigint"
+            " union select log_index from log_entry where log_index = %(tariff)s"
             " order by 1",
             {
                 "asset": bill["asset"],
@@ -97,22 +99,22 @@ class PostgresFeed:
                 "kinds": [str(kind) for kind in IN_RECEIPT],
                 "operator_id": bill["operator_id"],
                 "passport": str(EntryKind.PASSPORT_REGISTERED),
-                "record": bill["record"],
                 "session_id": bill["session_id"],
                 "station": str(EntryKind.STATION_REGISTERED),
                 "station_id": bill["station_id"],
+                "tariff": _number(said, "tariff", "log_index"),
             },
         )
-        return [row["log_index"] for row in rows], await self._readings(bill)
+        count = _number(said, "events", "count") or 0
+        return [row["log_index"] for row in rows], await self._readings(bill, count)
 
-    async def _readings(self, bill: DictRow) -> FeedReadings:
-        count = orjson.loads(bill["record"])["events"]["count"]
+    async def _readings(self, bill: DictRow, count: int) -> FeedReadings:
         rows = await self._rows(
             "select record from session_event where session_id = %(session_id)s"
             " and n < %(count)s order by n",
             {"session_id": bill["session_id"], "count": count},
         )
-        return FeedReadings(bill["session_id"], [orjson.loads(row["record"]) for row in rows])
+        return FeedReadings(bill["session_id"], [_json(row["record"]) for row in rows])
 
     async def records(self, log_indexes: Sequence[int]) -> Sequence[FeedRecord]:
         """Return these records; one that was erased is not there."""
@@ -155,3 +157,20 @@ class PostgresFeed:
         async with self._connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query.encode(), values)
             return await cursor.fetchall()
+
+
+def _json(record: bytes | None) -> Any:
+    """Return what a record says; one that is not JSON is its text, one that was erased None."""
+    if record is None:
+        return None
+    try:
+        return orjson.loads(record)
+    except orjson.JSONDecodeError:
+        return record.decode("utf-8", "replace")
+
+
+def _number(record: Any, name: str, member: str) -> int | None:
+    """Return a number within a record, as far as the record has it."""
+    part = record.get(name) if isinstance(record, dict) else None
+    number = part.get(member) if isinstance(part, dict) else None
+    return number if isinstance(number, int) and 0 <= number < NUMBERS_END else None

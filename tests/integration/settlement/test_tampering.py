@@ -109,6 +109,36 @@ async def test_bill_above_its_escrow__refused_by_the_bill(net: Net) -> None:
     await refused(net, await index_of(net, "cdr", session_id))
 
 
+async def test_broken_json__in_each_place_a_bill_rests_on__named_and_other_batches_go_on(
+    net: Net,
+) -> None:
+    assert net.server.settling is not None
+    settlement = net.server.settling.settlement
+    places = ("good", "session_event", "session_started", "cdr")
+    named: dict[str, int | None] = {}
+    for place in places:
+        session_id = await net.charge()
+        await net.server.anchor_now()
+        [digest] = await settlement.form(at_once=True)
+        broken = b'{"broken'
+        kind = "session_started" if place == "session_started" else "cdr"
+        named[digest] = await index_of(net, kind, session_id)
+        if place == "good":
+            named[digest] = None
+        elif place == "session_event":
+            statement = "update session_event set record = %s where session_id = %s and n = 0"
+            await net.alter(statement, broken, session_id)
+        else:
+            statement = "update log_entry set record = %s where log_index = %s"
+            await net.alter(statement, broken, named[digest])
+    await net.close()
+    answers = {line["batch"]: line["record"] for line in net.decisions if line["batch"] in named}
+    assert answers == named
+    rows = await net.call("GET", "/settlement/batches?all=true")
+    states = {row["batch"]: row["state"] for row in rows}
+    assert [states[digest] for digest in named] == ["settled", "dropped", "dropped", "dropped"]
+
+
 async def test_one_bill_altered_beside_a_good_one__the_good_one_settles_in_the_next_batch(
     net: Net,
 ) -> None:

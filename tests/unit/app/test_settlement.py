@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chargera.app.settlement import BatchPolicy, BatchStage, LaneState
-from chargera.domain.errors import InvalidInput, NotFound, Refused, Unreadable
+from chargera.domain.errors import NotFound, Refused, Unreadable
 from chargera.domain.settlement import LEAVES_MAX, Rail
 from chargera.proofs import canonical
 from chargera.proofs.chain_values import ZERO_ADDRESS, address_text, hex_text
@@ -197,11 +197,21 @@ async def test_rate__of_c4e_and_of_what_no_policy_has__its_own_unit(rig: Rig) ->
     assert (await late.form()).batch.c4e_rate == 10**6
 
 
-async def test_a_record_that_is_no_object__is_refused(rig: Rig) -> None:
-    rig.wait(replace(numbered(0), record=canonical.encode([1])))
-    with pytest.raises(InvalidInput, match="object"):
-        await rig.settlement.form(at_once=True)
-    assert rig.states() == {0: "waiting"}
+@pytest.mark.parametrize(
+    "record",
+    [b"{broken", b"[]", b"{}", canonical.encode({"settlement": {"payer": None}})],
+    ids=["no JSON", "no object", "no bill of the chain", "no bill"],
+)
+async def test_form__a_bill_that_cannot_be_read__stays_out_alone_and_is_told_once(
+    rig: Rig, record: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.wait(replace(numbered(0), record=record), numbered(1))
+    row = await rig.form()
+    assert [leaf.cdr_no for leaf in row.batch.leaves] == [1]
+    assert await rig.settlement.form(at_once=True) == []
+    told = [entry.message for entry in caplog.records if "stays out" in entry.message]
+    assert len(told) == 1
+    assert told[0].startswith("entry 10 is no bill any more")
 
 
 # Answers ---------------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ def test_judge__reading_that_is_none__refused() -> None:
     network = Network()
     leaf = network.add_session(0)
     network.rows[leaf] = (*network.rows[leaf][:-1], 1)
-    refused(decide(network, leaf), Reason.RECORD, leaf, "not a reading")
+    refused(decide(network, leaf), Reason.RECORD, leaf, "is not a reading")
 
 
 def test_judge__entry_is_not_in_the_log__refused() -> None:

@@ -13,6 +13,7 @@ from chargera.proofs.chain_values import (
     operator_word,
     parse_address,
     parse_hex,
+    parse_passport_id,
     parse_signer,
     topic_address,
     topic_of_address,
@@ -123,3 +124,11 @@ def test_signer__an_account_by_its_number__told_that_it_cannot_sign(address: str
 def test_signer__no_address__unreadable() -> None:
     with pytest.raises(Unreadable):
         parse_signer("0x12", field="host")
+
+
+def test_passport_id__its_number__and_what_is_none_says_where_to_find_one() -> None:
+    assert parse_passport_id(f"0x{'0' * 63}7") == 7
+    for wrong in ("DEMO-10", "0x07", f"0x{'A' * 64}", 7):
+        with pytest.raises(Unreadable, match="a passport id is 0x and 64") as caught:
+            parse_passport_id(wrong)
+        assert (caught.value.field, "passport show" in caught.value.remedy) == ("passport_id", True)
