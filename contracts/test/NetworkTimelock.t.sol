@@ -89,6 +89,44 @@ contract NetworkTimelockTest is TestBase {
         assertFalse(_timelock.hasRole(canceller, BOOTSTRAP));
     }
 
+    /// @dev What the bootstrap key scheduled before is announced still: it is the Governor's to
+    /// cancel, and no longer the bootstrap key's.
+    function test_after_handOver_the_bootstrap_key_can_do_nothing() external {
+        bytes memory back =
+            abi.encodeCall(_timelock.grantRole, (_timelock.PROPOSER_ROLE(), BOOTSTRAP));
+        bytes memory call = abi.encodeCall(_timelock.handOver, (_governor));
+        vm.startPrank(BOOTSTRAP);
+        _timelock.schedule(address(_timelock), 0, call, 0, 0, 2 days);
+        skip(1 days);
+        _timelock.schedule(address(_timelock), 0, back, 0, 0, 2 days);
+        vm.stopPrank();
+        skip(1 days);
+        _timelock.execute(address(_timelock), 0, call, 0, 0);
+        bytes32 id = _timelock.hashOperation(address(_timelock), 0, back, 0, 0);
+        vm.startPrank(BOOTSTRAP);
+        vm.expectPartialRevert(IAccessControl.AccessControlUnauthorizedAccount.selector);
+        _timelock.schedule(address(_timelock), 0, "", 0, 0, 2 days);
+        vm.expectPartialRevert(IAccessControl.AccessControlUnauthorizedAccount.selector);
+        _timelock.cancel(id);
+        vm.stopPrank();
+        _timelock.cancel(id); // by the Governor
+        skip(1 days);
+        vm.expectPartialRevert(TimelockController.TimelockUnexpectedOperationState.selector);
+        _timelock.execute(address(_timelock), 0, back, 0, 0);
+    }
+
+    /// @dev Roles are given by the Timelock itself alone.
+    function test_the_bootstrap_key_gives_no_role() external {
+        bytes32 proposer = _timelock.PROPOSER_ROLE();
+        bytes32 admin = _timelock.DEFAULT_ADMIN_ROLE();
+        vm.startPrank(BOOTSTRAP);
+        vm.expectPartialRevert(IAccessControl.AccessControlUnauthorizedAccount.selector);
+        _timelock.grantRole(proposer, STRANGER);
+        vm.expectPartialRevert(IAccessControl.AccessControlUnauthorizedAccount.selector);
+        _timelock.grantRole(admin, BOOTSTRAP);
+        vm.stopPrank();
+    }
+
     function test_handOver_by_the_bootstrap_key_itself() external {
         vm.prank(BOOTSTRAP);
         vm.expectRevert(abi.encodeWithSelector(INetworkTimelock.NotTimelock.selector, BOOTSTRAP));

@@ -524,6 +524,27 @@ contract SettlementCourtTest is SettlementHubFixture {
         assertEq(hub.withdrawable(HOST, address(euro)), 3 * 1.5e6 + 2 * 1e6);
     }
 
+    /// @dev Of two leaves aside neither is unlocked when the rest is settled; each has its own end.
+    function test_two_fiat_leaves_aside_beside_other_money_of_the_gateway() external {
+        depositGateway(address(euro), 100e6);
+        Batch memory batch = emptyBatch(address(euro), 3);
+        for (uint256 i = 0; i < 3; ++i) {
+            batch.leaves[i] = leafOf(i + 1, 0, Rail.Fiat, uint64(3e6 + i), 0);
+        }
+        (batch.fiatTotal, batch.gateway) = (9e6 + 3, GATEWAY);
+        propose(batch);
+        uint256 first = dispute(batch, 0, STRANGER);
+        dispute(batch, 1, STRANGER);
+        assertEq(lockedOf(address(euro)), 3e6 + 2);
+        assertEq(settle(batch), 4);
+        assertEq(lockedOf(address(euro)), 0);
+        assertEq(freeOf(address(euro)), 91e6 - 3);
+        appointGovernor();
+        vm.prank(GOVERNOR);
+        hub.rule(first, batch, false);
+        assertEq(freeOf(address(euro)), 94e6 - 3);
+    }
+
     // Steps -------------------------------------------------------------------------------------
 
     /// @dev Wallet, fiat, wallet; at the second passport the last.
