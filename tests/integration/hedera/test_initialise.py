@@ -1,6 +1,10 @@
 """A network's beginning: an outline with costs, one run, and runs that end anywhere."""
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +13,8 @@ from hypothesis import strategies as st
 from chargera.app.hedera_ports import HederaSendState
 from chargera.domain.errors import Refused, Unavailable
 from chargera.ledger.evm.deployment import Plan
-from chargera.ledger.evm.transaction import sign
+from chargera.ledger.evm.transaction import parse, sign
+from chargera.ledger.hedera.delivery import UNANSWERED_MAX
 from chargera.ledger.hedera.fees import USD_E10
 from chargera.ledger.hedera.initialise import Initialisation, total_usd_e10
 from chargera.ledger.network_contracts import ChainContracts
@@ -128,7 +133,9 @@ async def test_what_a_contract_would_refuse__is_not_sent(emulator: Emulator) -> 
     await check_whole(world)
 
 
-@pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize(
+    "after", [True, pytest.param(False, marks=pytest.mark.long)], ids=["after", "before"]
+)
 async def test_crash_at_every_write__a_later_run_goes_on_and_nothing_is_twice(
     emulator: Emulator, after: bool
 ) -> None:
@@ -173,32 +180,95 @@ async def test_crashes_anywhere_with_any_time_between__exactly_one_of_each(
         await check_whole(world)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        FaultKind.BUSY,
-        FaultKind.UNAVAILABLE,
-        FaultKind.TIMEOUT_AFTER_SUCCESS,
-        FaultKind.LOST_IN_FLIGHT,
-        FaultKind.RECEIPT_LOST,
-        FaultKind.RECEIPT_UNKNOWN,
-        FaultKind.MIRROR_DOWN,
-    ],
-)
-async def test_faults_of_the_network__leave_one_of_each(
-    kind: FaultKind, emulator: Emulator
-) -> None:
-    world = World(emulator)
-    emulator.faults.add(kind, times=6)
-    for _ in range(8):
+def first_sends(times: int) -> Callable[[Any], bool]:
+    """Hold of the first so many sends of each step, whatever ids they have."""
+    seen: Counter[tuple[str, bytes | int]] = Counter()
+
+    def is_first(body: Any) -> bool:
+        kind = body.WhichOneof("data")
+        raw = bytes(body.ethereumTransaction.ethereum_data)
+        what = parse(raw).nonce if raw else getattr(body, kind).SerializeToString()
+        seen[kind, what] += 1
+        return seen[kind, what] <= times
+
+    return is_first
+
+
+async def finish(world: World) -> None:
+    """One process after the other, with time between them, until one comes through."""
+    for _ in range(80):
         try:
             async with world.process() as begun:
                 await begun.carry_out()
-            break
         except Unavailable:  # and nothing else
-            emulator.clock.advance(200)
-            emulator.faults.add(kind, times=2)
-    emulator.faults.clear()
-    async with world.process() as begun:
-        await begun.carry_out()
+            world.emulator.clock.advance(200)
+        else:
+            break
+    world.emulator.faults.clear()
     await check_whole(world)
+
+
+@pytest.mark.parametrize(
+    ("kind", "times", "value"),
+    [
+        (FaultKind.BUSY, 2, None),
+        (FaultKind.REFUSED, 1, "PLATFORM_NOT_ACTIVE"),
+        pytest.param(FaultKind.REFUSED, 1, "INSUFFICIENT_PAYER_BALANCE", marks=pytest.mark.long),
+        (FaultKind.TIMEOUT_AFTER_SUCCESS, 1, None),
+        pytest.param(FaultKind.LOST_IN_FLIGHT, 1, None, marks=pytest.mark.long),
+        (FaultKind.LOST_IN_FLIGHT, UNANSWERED_MAX, None),
+        (FaultKind.WRONG_FEE, 1, 10),
+    ],
+)
+async def test_a_fault_at_each_step__leaves_one_of_each(
+    kind: FaultKind, times: int, value: object, emulator: Emulator
+) -> None:
+    world = World(emulator)
+    strikes = first_sends(times)
+    fault = emulator.faults.add(kind, times=None, value=value, where=strikes)
+    await finish(world)
+    async with world.process() as begun:
+        assert fault.struck == times * (len(begun.steps) - 1)  # all but the record
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        FaultKind.UNAVAILABLE,
+        FaultKind.MIRROR_DOWN,
+        FaultKind.RECEIPT_LOST,
+        FaultKind.RECEIPT_UNKNOWN,
+    ],
+)
+async def test_faults_that_come_again_and_again__leave_one_of_each(
+    kind: FaultKind, emulator: Emulator
+) -> None:
+    """Nodes and mirrors answer every second time, and no receipt is ever given."""
+    world = World(emulator)
+    calls = count()
+    is_now = None if "receipt" in kind else (lambda subject: next(calls) % 2 == 0)
+    emulator.faults.add(kind, times=None, where=is_now)
+    await finish(world)
+
+
+@pytest.mark.long
+async def test_mirrors_that_are_behind__leave_one_of_each(emulator: Emulator) -> None:
+    emulator.faults.lag_mirror(20)
+    await finish(World(emulator))
+
+
+async def test_nothing_comes_back__leaves_one_of_each(emulator: Emulator) -> None:
+    """Each is executed, answer and receipt are lost, and the mirrors are behind."""
+    emulator.faults.add(FaultKind.TIMEOUT_AFTER_SUCCESS, times=None, where=first_sends(1))
+    emulator.faults.add(FaultKind.RECEIPT_LOST, times=None)
+    emulator.faults.lag_mirror(40)
+    await finish(World(emulator))
+
+
+async def test_a_node_that_restarts__leaves_one_of_each(emulator: Emulator) -> None:
+    world = World(emulator)
+    async with world.process() as begun:
+        for step in begun.steps[: len(begun.steps) // 2]:
+            await step.do()
+        await emulator.restart_node()
+    await finish(world)

@@ -141,7 +141,9 @@ async def test_each_fault_at_each_step__settled_once_and_paid_once(site: Settlin
     await settle_each(site, OTHERS)
 
 
-@pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize(
+    "after", [True, pytest.param(False, marks=pytest.mark.long)], ids=["after", "before"]
+)
 async def test_processes_that_end_at_some_write__settled_once_and_paid_once(
     site: SettlingSite, after: bool
 ) -> None:

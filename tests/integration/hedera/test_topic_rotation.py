@@ -123,7 +123,9 @@ async def check_anchors(site: SettlingSite, old: str, change: TopicChange) -> No
     assert len(site.emulator.ledger.topics) == 2
 
 
-@pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize(
+    "after", [True, pytest.param(False, marks=pytest.mark.long)], ids=["after", "before"]
+)
 async def test_topic_replaced_by_processes_that_end__receipts_of_both_stand(
     site: SettlingSite, tmp_path: Path, after: bool
 ) -> None:
