@@ -40,8 +40,8 @@ contract SettlementHubSumsTest is SettlementHubFixture {
             hub.withdrawable(HOST, address(euro)),
             (599_999 - 59_999) + (1_199_999 - 119_999) + (2_399_999 - 239_999) + 699_997
         );
-        uint256 first = (1_999_999 - 99_999 - 599_999 - 19_999)
-            + (7_999_999 - 399_999 - 2_399_999 - 79_999);
+        uint256 first =
+            (1_999_999 - 99_999 - 599_999 - 19_999) + (7_999_999 - 399_999 - 2_399_999 - 79_999);
         assertEq(shares.totalNotified(uint256(passports[0]), address(euro)), first);
         uint256 second = 3_999_999 - 199_999 - 1_199_999 - 39_999;
         assertEq(shares.totalNotified(uint256(passports[1]), address(euro)), second);
