@@ -117,16 +117,25 @@ def commit(salt: bytes, record: bytes) -> bytes:
 
 
 def envelope_bytes(envelope: Envelope) -> bytes:
-    """Return the canonical bytes of `envelope`: the log entry itself.
+    """Return the canonical bytes of `envelope`: the log entry itself; see `canonical.encode`."""
+    before, after = around_number(envelope)
+    return before + (b"null" if envelope.seq is None else b"%d" % envelope.seq) + after
 
-    Put together by hand, because the server does it for every entry; see `canonical.encode`.
+
+def around_number(envelope: Envelope) -> tuple[bytes, bytes]:
+    """Return what stands before and after the value of `seq` in the bytes of `envelope`.
+
+    Put together by hand, because the server does it for every entry; the number is the log's to
+    tell, when the entry is in it.
     """
-    return (
+    before = (
         f'{{"commitment":"{envelope.commitment.hex()}","kind":"{envelope.kind}",'
-        f'"received_at":"{_time_text(envelope.received_at)}",'
-        f'"seq":{"null" if envelope.seq is None else envelope.seq},'
-        f'"station":{_station_text(envelope.station)},"v":"{SCHEMA}"}}'
-    ).encode()
+        f'"received_at":"{_time_text(envelope.received_at)}","seq":'
+    )
+    return (
+        before.encode(),
+        f',"station":{_station_text(envelope.station)},"v":"{SCHEMA}"}}'.encode(),
+    )
 
 
 @lru_cache(maxsize=8_192)

@@ -1,16 +1,18 @@
 """Log entries in the committing transaction: numbered, committed to, written.
 
 The row lock on `log_head` orders all writers, so an index is known and dense at commit; it is
-taken last, for as long as the writing of the entries takes.
+taken last, for as long as the writing of the entries takes. Index and number of an entry are the
+database's to tell, and it puts them in: so that lock, entries and commit are one round trip.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
 from chargera.app.ports import Entropy, NewEntry
-from chargera.proofs.entry import SALT_BYTES, Envelope, commit, envelope_bytes
+from chargera.proofs.entry import SALT_BYTES, Envelope, around_number, commit
 from chargera.store import binary
 from chargera.store.columns import BYTEA, INT8, TIME, WORD, Column, Table
 from chargera.store.pipeline import Call, Rows, Statement
@@ -20,77 +22,76 @@ _RESERVE = Statement(
     "update log_head set size = size + $1 returning size - $1",
     (binary.INT8.oid,),
 )
-# Read from the log itself, under the log's lock: a counter in the station's row would have two
-# writers wait for each other, one that changes a registration and one that holds the log.
-_NUMBERS = Statement(
-    "station_numbers",
-    "select v.station_id, coalesce((select e.station_seq from log_entry e"
-    " where e.station_id = v.station_id order by e.log_index desc limit 1), 0)"
-    " from unnest($1) as v(station_id)",
-    (binary.TEXT.array_oid,),
-)
 
 
 class _Row(NamedTuple):
-    """An entry as it is stored."""
+    """An entry without the numbers that only the database knows."""
 
-    log_index: int
+    place: int
+    """Among the entries that are written together; the last is at -1."""
     kind: str
     station_id: str | None
-    station_seq: int | None
+    station_place: int | None
+    """Among those of its station, from 1."""
     session_id: str | None
     received_at: Any
-    entry: bytes
+    before: bytes
+    """The envelope up to its `seq`."""
+    after: bytes
+    """The envelope from there on."""
     record: bytes
     salt: bytes
 
 
+# A station's number is read from the log itself, under the log's lock: a counter in the station's
+# row would have two writers wait for each other, one that changes a registration and one that
+# holds the log. `offset 0`: once an entry, not once for each use.
 _INSERT = Table(
     "entries",
-    f"insert into log_entry ({', '.join(_Row._fields)}) select * from {{rows}}",
+    "insert into log_entry (log_index, kind, station_id, station_seq, session_id, received_at,"
+    " entry, record, salt)"
+    " select h.size + v.place, v.kind, v.station_id, n.seq, v.session_id, v.received_at,"
+    " v.before || convert_to(coalesce(n.seq::text, 'null'), 'UTF8') || v.after, v.record, v.salt"
+    " from log_head h cross join {rows} cross join lateral ("
+    "  select v.station_place + coalesce((select e.station_seq from log_entry e"
+    "   where e.station_id = v.station_id order by e.log_index desc limit 1), 0) as seq"
+    "  offset 0) n",
     (
-        Column("log_index", INT8),
+        Column("place", INT8),
         Column("kind", WORD),
         Column("station_id", WORD),
-        Column("station_seq", INT8),
+        Column("station_place", INT8),
         Column("session_id", WORD),
         Column("received_at", TIME),
-        Column("entry", BYTEA),
+        Column("before", BYTEA),
+        Column("after", BYTEA),
         Column("record", BYTEA),
         Column("salt", BYTEA),
     ),
 )
 
 
-def reserve(entries: Sequence[NewEntry]) -> list[Call]:
-    """Return what takes the log's lock and tells the places of these entries.
+def calls(entries: Sequence[NewEntry], entropy: Entropy) -> list[Call]:
+    """Return what takes the log's lock, and what writes entries to the places it gives them.
 
-    Must be the last writes before those of `insert` and the commit: the lock is held until then.
+    They must be the last before the commit: the lock is held until then.
     """
-    stations = {entry.station_id for entry in entries if entry.station_id is not None}
-    wanted = binary.array(binary.TEXT, [binary.word(station) for station in stations])
-    return [Call(_RESERVE, [binary.plain_int8(len(entries))]), Call(_NUMBERS, [wanted])]
-
-
-def first_index(reserved: Sequence[Rows]) -> int:
-    """Return the index of the first entry from what `reserve` returned."""
-    return binary.integer(reserved[0][0][0])
-
-
-def insert(entries: Sequence[NewEntry], reserved: Sequence[Rows], entropy: Entropy) -> Call:
-    """Return what writes entries to the places that `reserve` returned for them."""
-    first = first_index(reserved)
-    numbers = {
-        station.decode(): binary.integer(number)
-        for station, number in reserved[1]
-        if station is not None
-    }
     salts = entropy.bytes(SALT_BYTES * len(entries))
+    of_station: Counter[str] = Counter()
     rows = []
     for place, entry in enumerate(entries):
+        number: int | None = None
+        if entry.station_id is not None:
+            of_station[entry.station_id] += 1
+            number = of_station[entry.station_id]
         salt = salts[SALT_BYTES * place : SALT_BYTES * (place + 1)]
-        rows.append(_row(first + place, entry, numbers, salt))
-    return _INSERT.of(rows)
+        rows.append(_row(place - len(entries), entry, number, salt))
+    return [Call(_RESERVE, [binary.plain_int8(len(entries))]), _INSERT.of(rows)]
+
+
+def first_index(reserved: Rows) -> int:
+    """Return the index of the first entry from what the first of `calls` returned."""
+    return binary.integer(reserved[0][0])
 
 
 def record_bytes(record: Any) -> bytes:
@@ -102,22 +103,20 @@ def record_bytes(record: Any) -> bytes:
     return orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
 
 
-def _row(log_index: int, entry: NewEntry, numbers: dict[str, int], salt: bytes) -> _Row:
+def _row(place: int, entry: NewEntry, number: int | None, salt: bytes) -> _Row:
     record = record_bytes(entry.record)
-    number: int | None = None
-    if entry.station_id is not None:
-        number = numbers[entry.station_id] = numbers[entry.station_id] + 1
-    envelope = envelope_bytes(
+    before, after = around_number(
         Envelope(entry.kind, entry.station_id, number, entry.received_at, commit(salt, record))
     )
     return _Row(
-        log_index,
+        place,
         entry.kind,
         entry.station_id,
         number,
         entry.session_id,
         entry.received_at,
-        envelope,
+        before,
+        after,
         record,
         salt,
     )

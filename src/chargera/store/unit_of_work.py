@@ -123,8 +123,8 @@ class UnitOfWork:
         return await lanes.lock_lanes(self.connection, operator_id, assets)
 
     async def store_bills(self, result: BillingResult) -> None:
-        """Write the log entries and the bills with their indexes, at `commit`."""
-        await self._collect()
+        """Write the log entries, and at `commit` the bills with their indexes."""
+        await self.flush()
         self._calls += BillingStore.calls(result, self.first_log_index or 0)
 
     async def flush(self) -> int | None:
@@ -132,40 +132,35 @@ class UnitOfWork:
 
         Holds the log's lock until the commit, so nothing slow may follow.
         """
-        await self._collect()
-        await pipeline.run(self.connection, self._calls)
-        self._calls = []
+        await self._write()
         return self.first_log_index
 
     async def commit(self) -> None:
         """Write everything in one transaction; on return it is durable."""
-        await self._collect()
-        await pipeline.run(self.connection, [*self._calls, pipeline.COMMIT])
-        self._calls = []
+        await self._write(pipeline.COMMIT)
         for changes in self._written:
             for transaction in changes.sessions.values():
                 transaction.stored = True
                 transaction.bill_due = False
         self._written = []
 
-    async def _collect(self) -> None:
-        """Turn what was collected into calls; entries need to know their places first.
+    async def _write(self, *last: Call) -> None:
+        """Write what was collected in one round trip, and `last` after it.
 
         Rows are written before the log's lock is taken, which is held until the commit.
         """
+        calls, self._calls = self._calls, []
         for changes in self._changes:
-            self._calls += channel_writes.calls(changes)
+            calls += channel_writes.calls(changes)
         self._written += self._changes
         self._changes = []
-        if not self._entries:
-            return
-        written = await pipeline.run(
-            self.connection, [*self._calls, *entries.reserve(self._entries)]
-        )
-        reserved = written[len(self._calls) :]
-        self.first_log_index = entries.first_index(reserved)
-        self._calls = [entries.insert(self._entries, reserved, self._entropy)]
-        self._entries = []
+        reserved_at = len(calls)
+        new, self._entries = self._entries, []
+        if new:
+            calls += entries.calls(new, self._entropy)
+        written = await pipeline.run(self.connection, [*calls, *last])
+        if new:
+            self.first_log_index = entries.first_index(written[reserved_at])
 
     def now(self) -> datetime:
         """Return the network's time."""

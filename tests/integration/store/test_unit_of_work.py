@@ -12,7 +12,7 @@ from chargera.app.clock import SystemEntropy
 from chargera.app.ports import Changes, MessageRow, NewEntry
 from chargera.domain.errors import Unavailable
 from chargera.domain.station import OcppVersion
-from chargera.proofs.entry import EntryKind
+from chargera.proofs.entry import EntryKind, commit, envelope_bytes, parse_envelope
 from chargera.store.unit_of_work import CHANNEL_NAME, Database
 from tests.message_log import exchanges
 
@@ -151,3 +151,58 @@ def _waits_for_a_lock(url: str) -> bool:
             [CHANNEL_NAME],
         ).fetchone()
     return row == (1,)
+
+
+async def test_commit__entries_of_several_stations__are_numbered_from_where_the_log_is(
+    database: Database,
+) -> None:
+    def entry(station_id: str | None) -> NewEntry:
+        return NewEntry(EntryKind.DEVIATION, station_id, None, {"of": station_id}, NOW)
+
+    firsts = []
+    for stations in (["CP-1", None, "CP-2", "CP-1"], ["CP-2", "CP-1", "CP-é", None]):
+        async with database.channel_work() as work:
+            for station_id in stations:
+                work.append(entry(station_id))
+            await work.commit()
+            firsts.append(work.first_log_index)
+    async with database.work() as work:
+        cursor = await work.connection.execute(
+            "select log_index, station_id, station_seq, entry, record, salt from log_entry"
+            " order by log_index"
+        )
+        rows = await cursor.fetchall()
+    assert firsts == [0, 4]
+    assert [row[:3] for row in rows] == [
+        (0, "CP-1", 1),
+        (1, None, None),
+        (2, "CP-2", 1),
+        (3, "CP-1", 2),
+        (4, "CP-2", 2),
+        (5, "CP-1", 3),
+        (6, "CP-é", 1),
+        (7, None, None),
+    ]
+    for _, station_id, number, data, record, salt in rows:
+        envelope = parse_envelope(data)
+        assert (envelope.station, envelope.seq) == (station_id, number)
+        assert envelope.commitment == commit(salt, record)
+        assert envelope_bytes(envelope) == data
+
+
+async def test_flush__twice_in_one_commit__entries_follow_each_other(database: Database) -> None:
+    async with database.work() as work:
+        firsts = []
+        for count in (2, 3):
+            for _ in range(count):
+                work.append(NewEntry(EntryKind.DEVIATION, "CP-1", None, {}, NOW))
+            firsts.append(await work.flush())
+        await work.commit()
+    async with database.work() as work:
+        cursor = await work.connection.execute(
+            "select array_agg(log_index order by log_index),"
+            " array_agg(station_seq order by log_index), (select size from log_head)"
+            " from log_entry"
+        )
+        assert await cursor.fetchall() == [([0, 1, 2, 3, 4], [1, 2, 3, 4, 5], 5)]
+    assert firsts == [0, 2]

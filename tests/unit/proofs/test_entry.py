@@ -15,6 +15,7 @@ from chargera.proofs.entry import (
     RECORD_BYTES_MAX,
     EntryKind,
     Envelope,
+    around_number,
     commit,
     envelope_bytes,
     parse_envelope,
@@ -186,3 +187,12 @@ def test_entry_kind__values__are_the_published_ones():
         network_created onboarding passport_registered custody payment batch journal_head
         protocol_tested"""
     assert {kind.value for kind in EntryKind} == set(published.split())
+
+
+@pytest.mark.parametrize("station", ["CP-é", 'CP-"1"', None])
+def test_around_number__with_the_number_between__is_the_entry(station):
+    envelope = replace(ENVELOPE, station=station, seq=None if station is None else 12_345)
+    before, after = around_number(envelope)
+    assert before + (b"null" if station is None else b"12345") + after == canonical.encode(
+        canonical.decode(envelope_bytes(envelope))
+    )
