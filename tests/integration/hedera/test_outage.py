@@ -1,6 +1,7 @@
 """A day without Hedera: the network charges and bills as ever, says so, and catches up at once."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,36 @@ class Site:
             rows = answer.json()["messages"]
         return int(rows[0]["sequence_number"]) if rows else 0
 
+    async def waiting(self) -> tuple[int, int]:
+        """How many anchors are on their way, and how many jobs and sends in the database."""
+        anchors = await self.server.anchors.anchors(0, 1_000)
+        async with self.server.database.work() as work:
+            cursor = await work.connection.execute(
+                "select (select count(*) from procrastinate_jobs where status in ('todo', 'doing'))"
+                " + (select count(*) from hedera_send where state = 'sent')"
+            )
+            row = await cursor.fetchone()
+        assert row is not None
+        ended = (AnchorState.ANCHORED, AnchorState.FAILED)
+        return sum(anchor.state not in ended for anchor in anchors), int(row[0])
+
+    async def gauge(self, name: str) -> float:
+        """A metric, as whoever watches gets it."""
+        text = (await self.net.http.get("/metrics")).text
+        found = re.search(rf"^chargera_{name} ([0-9.e+-]+)$", text, re.MULTILINE)
+        assert found is not None, name
+        return float(found[1])
+
+    async def is_alarming(self) -> bool:
+        """The condition of the alert `ChargEraAnchorsLate` in deploy/prometheus."""
+        window_s = await self.gauge("anchor_window_seconds")
+        return await self.gauge("anchor_lag_seconds") > window_s + 300
+
+    async def page(self) -> str:
+        """The log's page, its text alone."""
+        text = re.sub(r"<[^>]*>", " ", (await self.net.http.get("/log")).text)
+        return " ".join(text.split())
+
     async def until(self, what: Callable[[], Awaitable[bool]]) -> None:
         """Wait in real time until something holds."""
         async with asyncio.timeout(PATIENCE_S):
@@ -97,11 +128,17 @@ async def test_a_day_without_the_ledger__charging_goes_on__one_anchor_catches_up
     await site.until(lambda: _is(server.anchoring.health.healthy))
     await net.call("POST", "/anchors")
     before, messages = await site.sizes(), await site.messages()
+    assert not await site.is_alarming()
 
     site.emulator.faults.add(FaultKind.UNAVAILABLE, times=None)
     site.emulator.faults.add(FaultKind.MIRROR_DOWN, times=None)
+    queues = []
     for _ in range(24):
         await site.charge()
+        queues.append(await site.waiting())
+    assert max(queues) <= (1, 3)  # however long it lasts: a head says all that those before said
+    assert await site.is_alarming()
+    assert re.search(rf"Anchored {before[-1]} \d+ hr ago", await site.page())
     rows = (await net.call("GET", "/sessions?limit=200"))["items"]
     assert [row["state"] for row in rows] == ["billed"] * 25
     await site.until(lambda: _is(not server.anchoring.health.healthy))
@@ -127,6 +164,10 @@ async def test_a_day_without_the_ledger__charging_goes_on__one_anchor_catches_up
     (size,) = set(await site.sizes()) - set(before)
     assert size > newest
     assert (await server.readiness())[1]["anchor"] == "ok"
+    assert await site.waiting() == (0, 0)
+    assert await site.gauge("anchor_lag_seconds") == 0
+    assert not await site.is_alarming()
+    assert re.search(rf"Anchored {size} \d+ sec ago", await site.page())
 
 
 async def _is(value: bool) -> bool:
