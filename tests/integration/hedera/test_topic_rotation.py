@@ -1,16 +1,11 @@
 """`ledger rotate-topic` with contracts, by processes that end: log, topics, registry, anchors."""
 
-import asyncio
-import io
 import json
 from collections.abc import AsyncIterator
-from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from chargera import cli
 from chargera.app.log_ports import AnchorState
 from chargera.domain.errors import Refused, Unavailable
 from chargera.initialising import initialisation
@@ -20,6 +15,7 @@ from chargera.proofs.trust import parse_trust
 from chargera.rotating import rotate_topic
 from tests.integration.hedera.initialising import Crash, Crashes
 from tests.integration.hedera.settlement_rig import SettlingSite, installed, settling_site
+from tests.integration.hedera.strangers import Stranger
 
 NOTICE_S = 2 * 86_400
 """Of the registry, before it takes another topic as the operator's."""
@@ -51,48 +47,6 @@ async def rotate_with_crashes(site: SettlingSite, *, after: bool) -> tuple[Topic
         except Unavailable:  # what became of one is known once its id has expired
             later_s = EXPIRY_S
     raise AssertionError("it never comes to its end")
-
-
-class Stranger:
-    """Who has files, the mirrors, and the commands."""
-
-    def __init__(self, site: SettlingSite, folder: Path) -> None:
-        self.site = site
-        self.folder = folder
-        mirrors = [f"mirror:{url}" for url in site.emulator.mirror_urls]
-        self.anchors = [word for mirror in mirrors for word in ("--anchors", mirror)]
-        self.rpc = ["--rpc", mirrors[0]]
-
-    async def run(self, *words: str) -> tuple[int, Any]:
-        said = io.StringIO()
-
-        def command() -> int:
-            with redirect_stdout(said):
-                return cli.run([*words, "--json"])
-
-        return await asyncio.to_thread(command), json.loads(said.getvalue())
-
-    async def trust(self, name: str) -> Path:
-        """Save the trust file that the server gives now."""
-        path = self.folder / name
-        path.write_text(json.dumps(await self.site.net.server.trust_document()))
-        return path
-
-    async def receipt(self, session_id: str, name: str) -> Path:
-        path = self.folder / name
-        path.write_bytes(await self.site.net.server.receipt(session_id))
-        return path
-
-    async def verify(self, receipt: Path, trust: Path) -> tuple[int, str | None]:
-        sources = ["--trust", str(trust), *self.anchors, *self.rpc]
-        code, document = await self.run("verify", str(receipt), *sources)
-        return code, document["failed_step"]
-
-    async def audit(self, trust: Path) -> dict[str, str]:
-        log = f"{self.site.net.server.http_url}/log"
-        sources = ["--log", log, "--trust", str(trust), *self.anchors, *self.rpc]
-        _, document = await self.run("audit", *sources)
-        return {each["id"]: each["status"] for each in document["promises"]}
 
 
 async def messages(site: SettlingSite, topic_id: str) -> list[bytes]:
