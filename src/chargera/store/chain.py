@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from operator import attrgetter
+from functools import lru_cache
 from typing import Any, LiteralString, NamedTuple
 
 import orjson
@@ -22,8 +22,8 @@ from chargera.app.chain_ports import (
 from chargera.app.ports import NewEntry
 from chargera.domain.errors import Conflict
 from chargera.proofs.entry import EntryKind
-from chargera.store import pipeline
-from chargera.store.columns import BOOLEAN, BYTEA, INT4, INT8, Column, Table
+from chargera.store import binary, pipeline
+from chargera.store.columns import BOOLEAN, BYTEA, INT4, INT8, Column, Table, Type, in_order
 from chargera.store.connection import Connection
 from chargera.store.unit_of_work import Database, UnitOfWork
 
@@ -32,6 +32,7 @@ LEASE_KEY = int.from_bytes(b"C4E evm")
 
 SNAPSHOTS_KEPT = 2
 _TOPICS = 4
+_NO_TOPICS = (None,) * _TOPICS
 
 
 class _TransactionRow(NamedTuple):
@@ -49,17 +50,8 @@ class _TransactionRow(NamedTuple):
     state_digest: bytes
 
 
-class _LogRow(NamedTuple):
-    number: int
-    log_index: int
-    address: bytes
-    topic0: bytes | None
-    topic1: bytes | None
-    topic2: bytes | None
-    topic3: bytes | None
-    data: bytes
-
-
+_KNOWN = Type(binary.BYTEA, lru_cache(maxsize=8_192)(binary.bytea))
+"""Bytes that come again and again: addresses, names and subjects of logs."""
 _INSERT_TRANSACTIONS = Table(
     "chain_transactions",
     f"insert into chain_transaction ({', '.join(_TransactionRow._fields)})"
@@ -68,8 +60,8 @@ _INSERT_TRANSACTIONS = Table(
         Column("number", INT8),
         Column("hash", BYTEA),
         Column("raw", BYTEA),
-        Column("sender", BYTEA),
-        Column("receiver", BYTEA),
+        Column("sender", _KNOWN),
+        Column("receiver", _KNOWN),
         Column("block_time", INT8),
         Column("succeeded", BOOLEAN),
         Column("gas_used", INT8),
@@ -79,15 +71,18 @@ _INSERT_TRANSACTIONS = Table(
         Column("state_digest", BYTEA),
     ),
 )
-_INSERT_LOGS = Table(
+_INSERT_LOGS = Table.inserting(
     "chain_logs",
-    f"insert into chain_log ({', '.join(_LogRow._fields)}) select * from {{rows}}",
-    (
-        Column("number", INT8),
-        Column("log_index", INT4),
-        Column("address", BYTEA),
-        *(Column(f"topic{n}", BYTEA, attrgetter(f"topic{n}")) for n in range(_TOPICS)),
-        Column("data", BYTEA),
+    "chain_log",
+    in_order(
+        ("number", INT8),
+        ("log_index", INT4),
+        ("address", _KNOWN),
+        ("topic0", _KNOWN),
+        ("topic1", _KNOWN),
+        ("topic2", _KNOWN),
+        ("topic3", _KNOWN),
+        ("data", BYTEA),
     ),
 )
 _TRANSACTION: LiteralString = (
@@ -295,14 +290,12 @@ def _row(transaction: JournalledTransaction) -> _TransactionRow:
     )
 
 
-def _log_rows(transaction: JournalledTransaction) -> list[_LogRow]:
-    rows = []
-    for place, log in enumerate(transaction.receipt.logs):
-        first, second, third, fourth = (*log.topics, None, None, None, None)[:_TOPICS]
-        rows.append(
-            _LogRow(transaction.number, place, log.address, first, second, third, fourth, log.data)
-        )
-    return rows
+def _log_rows(transaction: JournalledTransaction) -> list[tuple[Any, ...]]:
+    number = transaction.number
+    return [
+        (number, place, log.address, *log.topics, *_NO_TOPICS[len(log.topics) :], log.data)
+        for place, log in enumerate(transaction.receipt.logs)
+    ]
 
 
 def _transaction(row: _TransactionRow, logs: Sequence[ContractLog]) -> JournalledTransaction:

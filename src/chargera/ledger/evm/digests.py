@@ -16,9 +16,9 @@ import hashlib
 import struct
 from collections.abc import Iterator
 
-from chargera.app.chain_ports import ADDRESS_BYTES, ChainHead, Receipt
+from chargera.app.chain_ports import ADDRESS_BYTES, Block, ChainHead, Receipt
 from chargera.domain.errors import Unreadable
-from chargera.ledger.evm.engine import Account, Changes
+from chargera.ledger.evm.engine import Account, Changes, Outcome
 
 _STATE = b"chargera.chain-state/1\n"
 _JOURNAL = b"chargera.chain-journal/1\n"
@@ -39,9 +39,12 @@ def next_state_digest(before: bytes, changes: Changes) -> bytes:
     return _sha256(_STATE + before + changes_bytes(changes))
 
 
-def next_digest(before: bytes, raw: bytes, state_digest: bytes, receipt: Receipt) -> bytes:
+def next_digest(
+    before: bytes, raw: bytes, state_digest: bytes, block: Block, outcome: Outcome | Receipt
+) -> bytes:
     """Return the digest of the journal after a transaction; it is its block's hash."""
-    return _sha256(_JOURNAL + before + _sha256(raw) + state_digest + _outcome_bytes(receipt))
+    said = _outcome_bytes(block, outcome)
+    return _sha256(_JOURNAL + before + _sha256(raw) + state_digest + said)
 
 
 def changes_bytes(changes: Changes) -> bytes:
@@ -74,22 +77,23 @@ def _parts(changes: Changes) -> Iterator[bytes]:
     yield _count.pack(len(changes.storage))
     for address, words in sorted(changes.storage.items()):
         yield address + _count.pack(len(words))
-        for slot in sorted(words):
-            yield slot.to_bytes(_WORD) + words[slot].to_bytes(_WORD)
+        yield b"".join(
+            [slot.to_bytes(_WORD) + words[slot].to_bytes(_WORD) for slot in sorted(words)]
+        )
 
 
-def _outcome_bytes(receipt: Receipt) -> bytes:
-    created, block = receipt.created or b"", receipt.block
+def _outcome_bytes(block: Block, outcome: Outcome | Receipt) -> bytes:
+    created = outcome.created or b""
     parts = [
-        _outcome.pack(block.number, block.time, receipt.succeeded, receipt.gas_used, len(created)),
+        _outcome.pack(block.number, block.time, outcome.succeeded, outcome.gas_used, len(created)),
         created,
-        _count.pack(len(receipt.output)),
-        receipt.output,
-        _count.pack(len(receipt.logs)),
+        _count.pack(len(outcome.output)),
+        outcome.output,
+        _count.pack(len(outcome.logs)),
     ]
-    for log in receipt.logs:
-        parts += [log.address, bytes([len(log.topics)]), *log.topics]
-        parts += [_count.pack(len(log.data)), log.data]
+    for log in outcome.logs:
+        parts += (log.address, bytes((len(log.topics),)), *log.topics)
+        parts += (_count.pack(len(log.data)), log.data)
     return b"".join(parts)
 
 

@@ -5,7 +5,6 @@ One block a transaction. Nothing here waits or is stored; what was executed sinc
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from chargera.app.chain_ports import (
     GAS_LIMIT,
@@ -108,13 +107,12 @@ class Machine:
         message = Message(request.sender, request.to, request.data, request.gas_limit)
         outcome = self._engine.run(message, block)
         changes = self.state.real(_with_nonce(outcome.changes, request))
-        receipt = _receipt(request, block, outcome)
         state_digest = digests.next_state_digest(self.head.state_digest, changes)
-        digest = digests.next_digest(self.head.digest, request.raw, state_digest, receipt)
-        receipt = replace(receipt, digest=digest)
+        digest = digests.next_digest(self.head.digest, request.raw, state_digest, block, outcome)
         self._undo.append(self.state.apply(changes))
         self._engine.apply(changes)
         self.head = ChainHead(block.number, block.time, digest, state_digest)
+        receipt = _receipt(request, block, outcome, digest)
         return JournalledTransaction(request.raw, receipt, state_digest)
 
     @property
@@ -202,7 +200,7 @@ def _with_nonce(changes: Changes, request: TransactionRequest) -> Changes:
     return Changes({**changes.accounts, request.sender: sender}, changes.storage)
 
 
-def _receipt(request: TransactionRequest, block: Block, outcome: Outcome) -> Receipt:
+def _receipt(request: TransactionRequest, block: Block, outcome: Outcome, digest: bytes) -> Receipt:
     return Receipt(
         transaction_hash=request.hash,
         block=block,
@@ -213,7 +211,7 @@ def _receipt(request: TransactionRequest, block: Block, outcome: Outcome) -> Rec
         created=outcome.created,
         output=outcome.output,
         logs=outcome.logs,
-        digest=b"",
+        digest=digest,
     )
 
 

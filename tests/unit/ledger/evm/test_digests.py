@@ -120,11 +120,19 @@ def test_digest__depends_on_everything_that_came_of_a_transaction():
         replace(RECEIPT, logs=(replace(logs[0], topics=()),)),
         replace(RECEIPT, logs=(replace(logs[0], address=b"\6" * 20),)),
     ]
-    head = first_head(5)
-    seen = {next_digest(head.digest, b"raw", b"\0" * 32, receipt) for receipt in receipts}
-    seen.add(next_digest(head.digest, b"other", b"\0" * 32, RECEIPT))
-    seen.add(next_digest(head.digest, b"raw", b"\1" * 32, RECEIPT))
-    seen.add(next_digest(first_head(6).digest, b"raw", b"\0" * 32, RECEIPT))
+
+    def digest(
+        receipt: Receipt = RECEIPT,
+        before: bytes = first_head(5).digest,
+        raw: bytes = b"raw",
+        state_digest: bytes = bytes(32),
+    ) -> bytes:
+        return next_digest(before, raw, state_digest, receipt.block, receipt)
+
+    seen = {digest(receipt) for receipt in receipts}
+    seen.add(digest(raw=b"other"))
+    seen.add(digest(state_digest=b"\1" * 32))
+    seen.add(digest(before=first_head(6).digest))
     assert len(seen) == len(receipts) + 3
 
 
