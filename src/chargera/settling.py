@@ -340,10 +340,12 @@ class Settling:
             )
             key = f"escrow {wanted.session_key}"
             try:
-                await control.command(caller, command, key)
+                answer = await control.command(caller, command, key)
             except ChargEraError as error:
-                _log.warning("escrow %s is open: %s", wanted.session_key, error.message)
-            return opened
+                return self.payments.not_started(opened, error.message)
+            if answer.accepted:
+                return opened
+            return self.payments.not_started(opened, answer.answer or "no answer")
 
         return SettlementServices(
             terms=self.terms,

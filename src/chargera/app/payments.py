@@ -8,7 +8,7 @@ is blocked once that session is over: an escrow pays one session.
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from chargera.app.id_tokens import IdTokenRequest
 from chargera.app.permissions import Action, Caller, Role
 from chargera.app.ports import Clock, NewEntry
 from chargera.app.settlement_ports import Contracts, NetworkTerms, Sender
-from chargera.domain.errors import InvalidInput, NotFound, Refused
+from chargera.domain.errors import Conflict, InvalidInput, NotFound, Refused
 from chargera.domain.settlement import AMOUNT_LIMIT, Rail
 from chargera.proofs import records
 from chargera.proofs.chain_values import (
@@ -65,6 +65,8 @@ class OpenedSession:
     session_key: str
     id_token: str
     transaction_hash: str
+    note: str | None = None
+    """Of an escrow whose session did not start: why, and how the payer gets his money back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,9 @@ class PaymentStore(Protocol):
 
     async def add(self, row: PaymentRow) -> None:
         """Insert a payment."""
+
+    async def occupied_by(self, station_id: str, evse: int) -> str | None:
+        """Return the session that somebody runs at an EVSE; one without identifier is nobody's."""
 
     async def used_id_tokens(self, opened_since: datetime) -> Sequence[str]:
         """Return identifiers of escrows whose session has ended, and that are not blocked yet."""
@@ -198,7 +203,8 @@ class Payments:
         """Open an escrow on chain and make the identifier that starts its session.
 
         The same request again finds the first one. Raises InvalidInput for what is not signed by
-        its payer, NotFound for a station or EVSE that does not exist, ContractRefused.
+        its payer, NotFound for a station or EVSE that does not exist, Conflict for one where
+        somebody charges, before any money moves, ContractRefused.
         """
         caller.require(Action.PAYMENTS_OPEN)
         self._listed(wanted.asset)
@@ -237,12 +243,32 @@ class Payments:
     async def _check_place(self, wanted: OpenRequest) -> None:
         async with self._database.work() as work:
             station = await work.stations.registered(wanted.station_id)
+            known = await work.payments.find(wanted.session_key)
+            occupied_by = await work.payments.occupied_by(wanted.station_id, wanted.evse)
         if station is None or wanted.evse not in {c.evse for c in station.connectors}:
             raise NotFound(
                 f"there is no EVSE {wanted.evse} at a station '{wanted.station_id[:48]}'",
                 field="station_id",
                 remedy="`chargera station list` shows the stations",
             )
+        if known is None and occupied_by is not None:
+            raise Conflict(
+                f"session {occupied_by} runs at EVSE {wanted.evse} of station {wanted.station_id}",
+                field="evse",
+                remedy="nothing was taken from the wallet; wait for its end, or use another EVSE",
+            )
+
+    def not_started(self, opened: OpenedSession, why: str) -> OpenedSession:
+        """Return what the payer is told of an escrow that is open and did not start its session."""
+        said = self._terms.latest().parameters
+        ask, pay = (s / 86_400 for s in (said.refund_ask_after_s, said.refund_pay_after_s))
+        return replace(
+            opened,
+            note=f"the escrow is open, and the session did not start: {why}. Start it within"
+            f" {ESCROW_AGE_MAX.days} days by identifier {opened.id_token} (chargera station command"
+            " remote-start), or get it all back by the payer's key: chargera session refund"
+            f" {opened.session_key}, asked {ask:g} days after it was opened, paid {pay:g} later",
+        )
 
     def _check_signature(self, wanted: OpenRequest) -> None:
         if not 0 < wanted.maximum < AMOUNT_LIMIT:

@@ -10,7 +10,7 @@ from chargera.cli.client import Server
 from chargera.cli.files import write_whole
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Limit, noun
 from chargera.cli.output import plain, show, table
-from chargera.cli.wallet import open_
+from chargera.cli.wallet import open_, refund
 
 SHOWN = {
     "cdrs": ["cdr_id", "is_credit", "energy_wh", "gross_minor", "currency", "log_index"],
@@ -21,6 +21,7 @@ SHOWN = {
 
 app = noun("session", "Charging sessions, receipts and CDRs.")
 app.command("open")(open_)
+app.command("refund")(refund)
 
 SessionId = Annotated[str, typer.Argument(metavar="SESSION_ID")]
 OutFile = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]

@@ -1,15 +1,18 @@
-"""`chargera session open`: a session that a wallet pays, signed where its key is."""
+"""Sessions that a wallet pays, signed where its key is: `session open`, and its refund."""
 
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chargera.cli.chain_access import load_key
+from chargera.cli.chain_access import KeyFile, Rpc, TrustFile, load_key, on_chain, with_server_chain
 from chargera.cli.client import Server
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
-from chargera.cli.output import show
+from chargera.cli.output import note, show
+
+if TYPE_CHECKING:
+    from chargera.ledger.network_contracts import ChainContracts
 
 
 def open_(
@@ -29,4 +32,32 @@ def open_(
     server, signing = Server(data_dir), load_key(key)
     terms = server.get("/payments/terms", payer=signing.address_text, asset=asset)
     body = signed_escrow(terms, signing, station, evse, max_, secrets.token_bytes)
-    show(server.post("/payments", body), as_json)
+    opened = server.post("/payments", body)
+    if opened["note"]:
+        note(opened["note"])
+    show(opened, as_json)
+
+
+def refund(
+    session_key: Annotated[str, typer.Argument(metavar="SESSION_KEY")],
+    operator: Annotated[
+        str, typer.Option("--operator", help="The operator of the escrow, as NL*C4E.")
+    ],
+    key: KeyFile = None,
+    rpc: Rpc = None,
+    trust: TrustFile = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Get an escrow back that no session has used: ask, and once it is due have it paid."""
+    signing = load_key(key)
+
+    async def use(contracts: "ChainContracts") -> dict[str, str]:
+        from chargera.ledger.network_contracts import DirectSender
+        from chargera.ledger.wallet import take_back
+
+        sender = DirectSender(contracts, signing)
+        step, sent = await take_back(contracts, sender, operator, session_key)
+        return {"step": step, "transaction_hash": sent}
+
+    show(with_server_chain(data_dir, use) if rpc is None else on_chain(rpc, trust, use), as_json)

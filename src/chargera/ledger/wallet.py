@@ -1,12 +1,14 @@
-"""What a driver's wallet signs to pay a session: an escrow, and the token's allowance for it."""
+"""What a driver's wallet signs to pay a session: an escrow, the token's allowance, a refund."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from chargera.app.settlement_ports import Contracts, Sender
+from chargera.domain.errors import NotFound
 from chargera.ledger.chain_key import ChainKey
-from chargera.proofs.chain_values import hex_text, parse_address
+from chargera.proofs.chain_values import hex_text, operator_word, parse_address, parse_hex
 from chargera.proofs.permit import permit_digest
-from chargera.proofs.settlement import SESSION_KEY_BYTES, open_digest
+from chargera.proofs.settlement import SESSION_KEY_BYTES, escrow_id, open_digest
 
 
 def signed_escrow(
@@ -56,3 +58,27 @@ def signed_escrow(
         "signature": hex_text(key.sign(opening)),
         "station_id": station_id,
     }
+
+
+async def take_back(
+    contracts: Contracts, sender: Sender, operator_id: str, session_key: str
+) -> tuple[str, str]:
+    """Take the next step of an escrow's refund; return it (`asked`, `paid`) and its transaction.
+
+    `sender` is the payer. Raises NotFound if nothing is held, ContractRefused before its time.
+    """
+    key = parse_hex(session_key, SESSION_KEY_BYTES, field="session_key")
+    operator, payer = operator_word(operator_id), parse_address(sender.address, field="payer")
+    held = await contracts.read("SettlementHub", "escrowOf", escrow_id(payer, operator_id, key))
+    if not held.assetIndex:
+        raise NotFound(
+            "the hub holds nothing of this payer for that session",
+            field="session_key",
+            remedy="it was drawn, and the rest paid back; or another key has opened it",
+        )
+    if not held.askedAt:
+        return "asked", await sender.send("", "SettlementHub", "askRefund", operator, key)
+    asset = await contracts.read("NetworkPolicy", "assetAt", held.assetIndex)
+    await sender.send("", "SettlementHub", "refund", sender.address, operator, key)
+    sent = await sender.send("", "SettlementHub", "withdrawFor", sender.address, asset)
+    return "paid", sent

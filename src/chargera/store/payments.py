@@ -59,6 +59,16 @@ class PostgresPayments:
             ],
         )
 
+    async def occupied_by(self, station_id: str, evse: int) -> str | None:
+        """Return the session that somebody runs at an EVSE; one without identifier is nobody's."""
+        cursor = await self._connection.execute(
+            "select session_id from charging_session where station_id = %s and evse = %s"
+            " and state = 'charging' and id_token_key is not null limit 1",
+            [station_id, evse],
+        )
+        row = await cursor.fetchone()
+        return None if row is None else str(row[0])
+
     async def used_id_tokens(self, opened_since: datetime) -> list[str]:
         """Return identifiers of escrows whose session has ended, and that are not blocked yet."""
         cursor = await self._connection.execute(

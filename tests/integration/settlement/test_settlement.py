@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from chargera.app.settlement_ports import ContractRefused
+from chargera.domain.errors import NotFound
 from chargera.domain.messages import ReadingContext, SignedValue
 from chargera.ledger.chain_key import ChainKey
-from chargera.ledger.wallet import signed_escrow
+from chargera.ledger.network_contracts import DirectSender
+from chargera.ledger.wallet import signed_escrow, take_back
 from chargera.proofs.batch_file import decode_batch_file
 from chargera.settling import Settling
 from chargera.sim.meter import Identification, ReadingKind, SigningMeter
@@ -97,9 +100,14 @@ async def test_second_session_on_an_escrows_identifier__refused_while_the_first_
     asset = settling(net).terms.contracts["TestEuro"]
     terms = await net.call("GET", f"/payments/terms?payer={wallet.address_text}&asset={asset}")
     body = signed_escrow(terms, wallet, "CP-1", 1, 5_000_000, secrets.token_bytes)
-    id_token = (await net.call("POST", "/payments", body))["id_token"]
+    opened = await net.call("POST", "/payments", body)
+    assert "did not start: station CP-1 is not connected" in opened["note"]
+    id_token = opened["id_token"]
     await net.say("CP-1", S, "first", 1, 1_000, id_token, seq_no=0)
     await net.advance(60)
+    late = signed_escrow(terms, wallet, "CP-1", 1, 5_000_000, secrets.token_bytes)
+    response = await net.http.post("/api/v1/payments", json=late)
+    assert (response.status_code, response.json()["error"]["field"]) == (409, "evse")
     await net.say("CP-1", S, "second", 2, 1_000, id_token, seq_no=0)
     await net.advance(600)
     for number, evse in (("second", 2), ("first", 1)):
@@ -110,6 +118,27 @@ async def test_second_session_on_an_escrows_identifier__refused_while_the_first_
     assert said == {"first": ("billed", 36), "second": ("refused", None)}
     (first,) = (row for row in rows if row["transaction_id"] == "first")
     assert first["settlement"]["state"] == "waiting"
+
+
+async def test_escrow_that_no_session_used__the_payer_alone_gets_it_all_back(net: Net) -> None:
+    await net.station()
+    wallet = ChainKey(secrets.token_bytes(32))
+    asset = settling(net).terms.contracts["TestEuro"]
+    terms = await net.call("GET", f"/payments/terms?payer={wallet.address_text}&asset={asset}")
+    body = signed_escrow(terms, wallet, "CP-1", 1, 5_000_000, secrets.token_bytes)
+    await net.call("POST", "/payments", body)
+    sender = DirectSender(net.contracts, wallet)
+    back = (net.contracts, sender, "NL*C4E", body["session_key"])
+    with pytest.raises(ContractRefused, match="TooEarly"):
+        await take_back(*back)
+    steps = []
+    for days in (11, 3):
+        await net.advance(days * 86_400 + 1)
+        steps.append((await take_back(*back))[0])
+    assert steps == ["asked", "paid"]
+    assert await net.balance(asset, wallet.address_text) == 5_000_000
+    with pytest.raises(NotFound):
+        await take_back(*back)
 
 
 async def test_units_released__both_holders_are_paid_their_part(net: Net) -> None:

@@ -13,7 +13,14 @@ from chargera.app.admin_ports import NewIdToken
 from chargera.app.payments import ESCROW_AGE_MAX, OpenRequest, PaymentRow, Payments
 from chargera.app.permissions import Caller, Role
 from chargera.app.ports import NewEntry
-from chargera.domain.errors import InvalidInput, NotFound, NotPermitted, Refused, Unavailable
+from chargera.domain.errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    NotPermitted,
+    Refused,
+    Unavailable,
+)
 from chargera.domain.settlement import Rail
 from chargera.ledger.abi import Struct
 from chargera.ledger.chain_key import ChainKey
@@ -37,6 +44,8 @@ class Rows:
     entries: list[NewEntry] = field(default_factory=list)
     used: list[str] = field(default_factory=list)
     """Identifiers whose sessions have ended."""
+    occupied: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Sessions by where they run."""
 
 
 class Work:
@@ -57,6 +66,9 @@ class Work:
 
     async def add(self, row: PaymentRow) -> None:
         self._rows.payments[row.session_key] = row
+
+    async def occupied_by(self, station_id: str, evse: int) -> str | None:
+        return self._rows.occupied.get((station_id, evse))
 
     async def used_id_tokens(self, opened_since: datetime) -> Sequence[str]:
         assert opened_since == self._database.clock.now() - ESCROW_AGE_MAX
@@ -292,6 +304,31 @@ async def test_open__an_escrow_of_that_key_with_another_maximum__refused(rig: Ri
 
 
 # After the session -----------------------------------------------------------------------------
+
+
+async def test_open__somebody_charges_there__refused_before_any_money_moves(rig: Rig) -> None:
+    rig.database.rows.occupied[STATION_ID, 1] = "theirs"
+    with pytest.raises(Conflict, match=f"theirs runs at EVSE 1 of station {STATION_ID}") as caught:
+        await rig.payments.open(CALLER, await rig.wanted())
+    assert (caught.value.field, "another EVSE" in caught.value.remedy) == ("evse", True)
+    assert (rig.chain.sent, rig.given, rig.database.commits) == ({}, [], 0)
+
+
+async def test_open__again_while_its_own_session_runs__the_first_one(rig: Rig) -> None:
+    wanted = await rig.wanted()
+    opened = await rig.payments.open(CALLER, wanted)
+    rig.database.rows.occupied[STATION_ID, 1] = "its own"
+    assert await rig.payments.open(CALLER, wanted) == opened
+
+
+async def test_not_started__why_and_both_ways_on(rig: Rig) -> None:
+    opened = await rig.payments.open(CALLER, await rig.wanted())
+    assert opened.note is None
+    told = rig.payments.not_started(opened, "Rejected")
+    assert told.note is not None
+    for part in ("did not start: Rejected.", opened.id_token, f"refund {opened.session_key}"):
+        assert part in told.note
+    assert "11 days after it was opened, paid 3 later" in told.note
 
 
 async def test_close_used__the_identifier_of_an_ended_session_is_blocked_with_an_entry(
