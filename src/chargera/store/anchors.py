@@ -9,7 +9,6 @@ from psycopg.types.json import Jsonb
 from chargera.app.log_ports import Anchor, AnchorSituation, AnchorState, SignedHead
 from chargera.proofs.anchor import AnchoredMessage
 from chargera.proofs.entry import EntryKind
-from chargera.store.connection import Connection
 from chargera.store.jobs import Jobs
 from chargera.store.unit_of_work import Database
 
@@ -17,9 +16,21 @@ _ANCHOR: LiteralString = (
     "select a.tree_size, c.note, a.hedera_transaction_id, a.state, a.attempts, a.requested_at,"
     " a.message, a.anchored_at from anchor a join checkpoint c using (tree_size)"
 )
-_OUTSTANDING: LiteralString = " where a.state in ('pending', 'submitted') order by tree_size"
-_ANCHORED: LiteralString = " where a.state = 'anchored' order by tree_size desc"
-_HEAD: LiteralString = "select tree_size, note, signed_at from checkpoint"
+_SITUATION: LiteralString = (
+    "with newest as (select tree_size, note, signed_at from checkpoint"
+    "  order by tree_size desc limit 1),"
+    f" last as ({_ANCHOR} where a.state = 'anchored' order by tree_size desc limit 1),"
+    f" outstanding as ({_ANCHOR} where a.state in ('pending', 'submitted')"
+    "  order by tree_size limit 1)"
+    " select newest.*, last.*, outstanding.*, (select c.signed_at from checkpoint c"
+    "  where c.tree_size > coalesce(last.tree_size, 0) order by c.tree_size limit 1),"
+    " (select count(*) from log_entry e where e.kind = %s"
+    "  and e.log_index >= coalesce(last.tree_size, 0)"
+    "  and e.log_index < coalesce(newest.tree_size, 0))"
+    " from (values (0)) one(n) left join newest on true left join last on true"
+    " left join outstanding on true"
+)
+"""One statement: it sees one moment."""
 
 
 class PostgresAnchorStore:
@@ -34,27 +45,16 @@ class PostgresAnchorStore:
     async def situation(self) -> AnchorSituation:
         """Return the present situation, read in one moment."""
         async with self._database.work() as work:
-            connection = work.connection
-            await connection.execute("set transaction isolation level repeatable read, read only")
-            newest = await _one_head(connection, " order by tree_size desc limit 1", [])
-            last = await _one_anchor(connection, _ANCHORED)
-            outstanding = await _one_anchor(connection, _OUTSTANDING)
-            last_size = last.tree_size if last else 0
-            waiting = await _one_head(
-                connection, " where tree_size > %s order by tree_size limit 1", [last_size]
-            )
-            cursor = await connection.execute(
-                "select count(*) from log_entry"
-                " where kind = %s and log_index >= %s and log_index < %s",
-                [EntryKind.SESSION_ENDED, last_size, newest.tree_size if newest else 0],
-            )
+            cursor = await work.connection.execute(_SITUATION, [EntryKind.SESSION_ENDED])
             row = await cursor.fetchone()
+        assert row is not None, "the query has one row, whatever there is"
+        newest, last, outstanding = row[:3], row[3:11], row[11:19]
         return AnchorSituation(
-            newest=newest,
-            last_anchored=last,
-            outstanding=outstanding,
-            sessions_since=row[0] if row else 0,
-            unanchored_since=waiting.signed_at if waiting else None,
+            newest=None if newest[0] is None else _head(newest),
+            last_anchored=None if last[0] is None else _anchor(last),
+            outstanding=None if outstanding[0] is None else _anchor(outstanding),
+            sessions_since=row[20],
+            unanchored_since=row[19],
         )
 
     async def request(
@@ -118,16 +118,8 @@ class PostgresAnchorStore:
             await work.commit()
 
 
-async def _one_head(
-    connection: Connection, rest: LiteralString, arguments: Sequence[Any]
-) -> SignedHead | None:
-    row = await (await connection.execute(_HEAD + rest, arguments)).fetchone()
-    return None if row is None else SignedHead(row[0], bytes(row[1]), row[2])
-
-
-async def _one_anchor(connection: Connection, rest: LiteralString) -> Anchor | None:
-    row = await (await connection.execute(_ANCHOR + rest + " limit 1")).fetchone()
-    return None if row is None else _anchor(row)
+def _head(row: Sequence[Any]) -> SignedHead:
+    return SignedHead(row[0], bytes(row[1]), row[2])
 
 
 def _anchor(row: Sequence[Any]) -> Anchor:
