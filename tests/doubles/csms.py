@@ -5,6 +5,7 @@ import base64
 import contextlib
 import itertools
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -18,6 +19,7 @@ from ocpp.v201 import call_result as result201
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 
 @dataclass
@@ -47,6 +49,8 @@ class Csms:
     broken: set[str] = field(default_factory=set)
     """Actions that are always answered with an error."""
     ssl_context: ssl.SSLContext | None = None
+    versions: list[str] = field(default_factory=lambda: ["ocpp1.6", "ocpp2.0.1"])
+    """Subprotocols that it takes; without a common one it hangs up, as the specification has it."""
     heard: list[Heard] = field(default_factory=list)
     stations: dict[str, Any] = field(default_factory=dict)
     connections: int = 0
@@ -96,7 +100,8 @@ class Csms:
             self._serve,
             "127.0.0.1",
             self.port,
-            subprotocols=["ocpp1.6", "ocpp2.0.1"],
+            subprotocols=list(map(Subprotocol, self.versions)),
+            select_subprotocol=self._select,
             process_request=self._admit,
             ssl=self.ssl_context,
             compression=None,
@@ -104,6 +109,11 @@ class Csms:
         self.port = server.sockets[0].getsockname()[1]
         self.url = f"{'wss' if self.ssl_context else 'ws'}://localhost:{self.port}/ocpp"
         return server
+
+    def _select(
+        self, connection: ServerConnection, offered: Sequence[Subprotocol]
+    ) -> Subprotocol | None:
+        return next((version for version in offered if version in self.versions), None)
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         station_id = request.path.rsplit("/", 1)[1]

@@ -130,5 +130,15 @@ def _usage(error: TyperException, as_json: bool) -> int:
     if not message.strip() or message.startswith("Usage:"):
         print(message, file=sys.stderr)  # a noun without a verb: its help
         return USAGE
-    output.show_error(Unreadable(message, remedy=f"{path} --help"), as_json)
+    fault = Unreadable(message, field=_field(error), remedy=f"{path} --help")
+    output.show_error(fault, as_json)
     return USAGE
+
+
+def _field(error: TyperException) -> str | None:
+    """Name the option or argument that is wrong, as it is typed but for its dashes."""
+    parameter = getattr(error, "param", None)
+    name = getattr(error, "option_name", None)
+    if parameter is not None:
+        name = max(parameter.opts, key=len)
+    return name.lstrip("-").replace("-", "_").lower() if name else None

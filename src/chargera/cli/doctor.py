@@ -1,16 +1,19 @@
 """`chargera doctor`: each dependency with its version, whether it can be reached, and the fix."""
 
+import ast
 import importlib.metadata
+import operator
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -29,6 +32,23 @@ TOOLS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("chromium", ("chromium", "--version"), "your system's package; browser tests"),
 )
 """Programs that only `make test-tools` needs: name, how to ask, what for."""
+
+
+HERE = {
+    "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
+    "sys_platform": sys.platform,
+    "platform_machine": platform.machine(),
+}
+"""What the environment markers of our requirements ask about."""
+
+COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
 
 
 class Health(StrEnum):
@@ -98,10 +118,29 @@ def _packages() -> Iterator[Check]:
     """Check each dependency of the installed distribution against what it asks for."""
     for requirement in importlib.metadata.requires("chargera") or ():
         text, _, marker = requirement.partition(";")
-        if "extra ==" in marker:
+        if marker and not is_for_here(marker):
             continue
         name = re.split(r"[\s\[<>=!~]", text.strip(), maxsplit=1)[0]
         yield _package(name, text.strip())
+
+
+def is_for_here(marker: str) -> bool:
+    """Tell whether an environment marker (PEP 508) names this Python and machine, and no extra."""
+    return _holds(ast.parse(marker.strip(), mode="eval").body)
+
+
+def _holds(node: ast.expr) -> bool:
+    match node:
+        case ast.BoolOp(op=ast.And()):
+            return all(map(_holds, node.values))
+        case ast.BoolOp():
+            return any(map(_holds, node.values))
+        case ast.Compare(ast.Name("python_version"), [sign], [ast.Constant(str(wanted))]):
+            return COMPARISONS[type(sign)](_numbers(HERE["python_version"]), _numbers(wanted))
+        case ast.Compare(ast.Name(name), [sign], [ast.Constant(str(wanted))]):
+            return name in HERE and COMPARISONS[type(sign)](HERE[name], wanted)
+        case _:
+            return False
 
 
 def _package(name: str, requirement: str) -> Check:

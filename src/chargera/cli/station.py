@@ -145,7 +145,7 @@ def messages(
 @app.command()
 def command(
     station_id: StationId,
-    name: Annotated[
+    command: Annotated[
         str,
         typer.Argument(metavar="COMMAND", help="remote-start, remote-stop, reset, trigger, unlock"),
     ],
@@ -164,10 +164,16 @@ def command(
 
     Exit 0: accepted, 1: the station refused, 3: it gave no answer.
     """
-    if message is not None and name != "trigger":
-        raise InvalidInput(f"{name} takes no message", field="message", remedy="leave it out")
+    if message is not None and command != "trigger":
+        raise InvalidInput(f"{command} takes no message", field="message", remedy="leave it out")
+    if message is None and command == "trigger":
+        raise InvalidInput(
+            "trigger needs the message that it asks for",
+            field="message",
+            remedy=f"say for example: chargera station command {station_id} trigger Heartbeat",
+        )
     body = {
-        "command": name,
+        "command": command,
         "evse": evse,
         "connector": connector,
         "id_token": id_token,

@@ -31,8 +31,8 @@ def verify(
         Path | None,
         typer.Option(
             "--old-checkpoint",
-            help="A head that you kept. If it is of another size, its log is read from the servers"
-            " of --anchors, or from the folder that it lies in.",
+            help="A head that you kept. If it is of another size, its log is read from the folder"
+            " that it lies in, the servers of --anchors, or the server of --data-dir.",
         ),
     ] = None,
     anchors: Annotated[
@@ -60,12 +60,15 @@ def verify(
             "--trust and --log-key exclude each other", field="log_key", remedy="give one of them"
         )
     data = read_bytes(file, DOCUMENT_BYTES_MAX + 1)
+    trusted = _trust(trust, log_key)
     verdict = verify_receipt(
         data,
-        _trust(trust, log_key),
+        trusted,
         old_checkpoint=None if old_checkpoint is None else _checkpoint(old_checkpoint),
         mirrors=None if anchors is None else _mirrors(anchors, data),
-        logs=[] if old_checkpoint is None else _logs(old_checkpoint, anchors or ()),
+        logs=[]
+        if old_checkpoint is None
+        else [*_logs(old_checkpoint, anchors or ()), *_own_log(data_dir, trusted)],
         chain=None if rpc is None else _chain_answer(rpc, trust, data),
     )
     document = verdict.as_dict()
@@ -141,6 +144,21 @@ def _logs(kept: Path, sources: Sequence[str]) -> "list[LogSource]":
     exported = exported_log(kept.parent)
     served = [served_log(s.removeprefix(MIRROR)) for s in sources if s.startswith(MIRROR)]
     return served if exported is None else [exported, *served]
+
+
+def _own_log(data_dir: Path, trust: "Trust | None") -> "list[LogSource]":
+    """Return the log of the server that runs here, if one does and it is the trusted one."""
+    from chargera.cli.client import Server
+    from chargera.cli.log_sources import served_log
+    from chargera.proofs.checkpoint import open_checkpoint
+
+    try:
+        log = served_log(Server(data_dir).url)
+        if trust is not None:
+            open_checkpoint(log.read("checkpoint"), trust.origin, trust.log_keys)
+    except ChargEraError:
+        return []
+    return [log]
 
 
 def _mirrors(sources: Sequence[str], receipt: bytes) -> "list[MirrorAnswer]":

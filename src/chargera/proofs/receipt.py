@@ -564,7 +564,9 @@ def _check_settlement(case: _Case) -> _Finding:
 
 def _check_settlement_on_chain(case: _Case) -> _Finding:
     settlement, answer = case.receipt.settlement, case.chain
-    if settlement is None or answer is None:
+    if settlement is None:
+        return StepStatus.NOT_ASKED, "there is no settlement to ask the chain about (yet)"
+    if answer is None:
         return StepStatus.NOT_ASKED, "the chain was not asked about a settlement: pass --rpc"
     if answer.fault is not None:
         return StepStatus.PENDING, f"{answer.source}: {answer.fault}"

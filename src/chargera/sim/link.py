@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
-from chargera.domain.errors import NotPermitted
+from chargera.domain.errors import NotPermitted, Refused, Unavailable
 from chargera.sim.clock import StationClock
 from chargera.sim.dialect import Dialect, Payload
 
@@ -40,6 +40,8 @@ class Access:
     password: str = field(repr=False)
     ca_file: str | None = None
     """PEM of the authority that signed the server's certificate; None for the system's."""
+    is_checked: bool = True
+    """Whether the certificate must be that authority's: False only towards this same machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Patience:
     """How often a message is repeated that the other side answers with an error."""
     flush_s: float = 5.0
     """How long a reset waits for queued messages."""
+    reach_s: float | None = None
+    """How long a station that was never accepted tries to be; None without an end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +144,16 @@ class Link:
     async def run(self) -> None:
         """Stay connected until cancelled.
 
-        Raises NotPermitted if the other side refuses the password before it ever accepted it.
+        Raises, before the other side has ever accepted the station: NotPermitted if it refuses the
+        password, Refused if it does not speak the version, Unavailable if its certificate is a
+        stranger's or it is out of reach for too long.
         """
         attempt = 0
+        began_s = time.monotonic()
         while True:
             try:
                 async with self._connect() as connection:
+                    self._check_version(connection)
                     attempt = 0
                     await self._serve(connection)
             except InvalidStatus as error:
@@ -156,8 +164,20 @@ class Link:
                         remedy="register the station and give the password shown then",
                     ) from None
                 LOG.info("%s: HTTP %s", self._access.station_id, error.response.status_code)
+                self._give_up(f"it answers HTTP {error.response.status_code}", began_s)
+            except ssl.SSLCertVerificationError as error:
+                LOG.info("%s: not connected: %r", self._access.station_id, error)
+                if not self._was_accepted:
+                    raise Unavailable(
+                        f"the certificate of {self._access.url} is not trusted:"
+                        f" {error.verify_message}",
+                        field="ca_file",
+                        remedy="give the file of its authority (a server's own test CA is"
+                        " tls/ca.pem in its data folder)",
+                    ) from None
             except LINE_ERRORS as error:
                 LOG.info("%s: not connected: %r", self._access.station_id, error)
+                self._give_up(str(error) or repr(error), began_s)
             await asyncio.sleep(self._backoff_s(attempt))
             attempt += 1
 
@@ -178,6 +198,29 @@ class Link:
             call.cancel()
             gone.cancel()
 
+    def _check_version(self, connection: ClientConnection) -> None:
+        """Raise Refused if the other side speaks no version of this station, and never did."""
+        if connection.subprotocol is None and not self._was_accepted:
+            raise Refused(
+                f"the network does not speak {self._dialect.subprotocol} with station"
+                f" {self._access.station_id!r}",
+                field="ocpp",
+                remedy="use a version that the station is registered for",
+            )
+
+    def _give_up(self, fault: str, began_s: float) -> None:
+        """Raise Unavailable once a station that was never accepted has tried for long enough."""
+        reach_s = self._patience.reach_s
+        if self._was_accepted or reach_s is None or time.monotonic() - began_s < reach_s:
+            return
+        raise Unavailable(
+            f"{self._access.url} did not take station {self._access.station_id!r}"
+            f" within {reach_s:.0f} s: {fault}",
+            field="url",
+            remedy="check the address (`ocpp` or `ocpps` of the server's first line), the"
+            " station's security profile and its OCPP version",
+        )
+
     def hang_up(self) -> None:
         """End the connection; it is made again after a pause, and letters stay."""
         self._lost.set()
@@ -193,6 +236,9 @@ class Link:
         context = None
         if access.url.startswith("wss:"):
             context = ssl.create_default_context(cafile=access.ca_file)
+            if not access.is_checked:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
         return connect(
             f"{access.url.rstrip('/')}/{access.station_id}",
             subprotocols=[Subprotocol(self._dialect.subprotocol)],

@@ -10,7 +10,7 @@ from random import Random
 
 from chargera.domain.errors import Unreadable
 from chargera.domain.station import Connector, OcppVersion, parse_evses
-from chargera.sim.link import Access
+from chargera.sim.link import Access, Patience
 from chargera.sim.meter import SigningMeter
 from chargera.sim.plan import PlannedSession, some_sessions
 from chargera.sim.station import SimulatedStation, StationModel, Tally
@@ -37,6 +37,8 @@ class Script:
     seed: str = ""
     session_s: float = 4.0
     """About how many real seconds a session takes."""
+    reach_s: float | None = None
+    """How long it tries to be accepted for the first time; None without an end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ async def play(script: Script, stop: asyncio.Event | None = None) -> Tally:
 
     Sessions are played as by a station that was offline and tells its past: they begin before the
     network's time and end by it, so that they take seconds under every clock and have plausible
-    powers. Raises NotPermitted for a wrong password, Unreadable for a bad key or memory.
+    powers. Raises NotPermitted for a wrong password, Unavailable for a server that is out of reach
+    or not trusted, Unreadable for a bad key or memory.
     """
     memory = Memory.load(script.memory_file) if script.memory_file else Memory()
     meter = None
@@ -95,6 +98,7 @@ async def play(script: Script, stop: asyncio.Event | None = None) -> Tally:
         register_wh=memory.register_wh,
         behind=past + timedelta(minutes=5) if plan else timedelta(0),
         speed=past.total_seconds() / (script.session_s * (count + 1)),
+        patience=Patience(reach_s=script.reach_s),
     )
     station = SimulatedStation(model, rng, meter)
     try:

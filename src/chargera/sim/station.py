@@ -21,6 +21,8 @@ from chargera.sim.v201 import Dialect201
 
 ANSWER_S = 0.1
 """How long a reset waits, in real seconds, so that its answer leaves before the line ends."""
+ROOM_POLL_S = 0.1
+"""How long, in real seconds, until a car that was started from afar makes room for the plan."""
 
 DIALECTS: Mapping[OcppVersion, Callable[[tuple[Connector, ...], Orders], Dialect]] = {
     OcppVersion.V1_6: Dialect16,
@@ -91,6 +93,8 @@ class _Running:
     seq_no: int = 0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     cause: StopCause = StopCause.LOCAL
+    is_remote: bool = False
+    """Nobody planned it: it was ordered from afar."""
 
     def sample(self, at: datetime) -> Sample:
         """Read the meter at `at` for the next message."""
@@ -275,8 +279,15 @@ class SimulatedStation:
         while stay:
             await asyncio.sleep(3600)
         while self._work:
-            await asyncio.wait(self._work)
+            await asyncio.wait(self._work, timeout=ROOM_POLL_S)
+            self._make_room()
         await self._link.outbox.flushed()
+
+    def _make_room(self) -> None:
+        """End what was started from afar: the station plays what is planned, and leaves."""
+        for running in self._running():
+            if running.is_remote:
+                running.order_stop(StopCause.LOCAL)
 
     def _place_of(self, session: PlannedSession) -> _Place:
         for place in self._places:
@@ -303,7 +314,7 @@ class SimulatedStation:
                 at = max(self._began_at + session.arrives_after, place.free_at)
                 await self._show(place, PlugState.PREPARING, at)
                 if is_remote or await self._may_charge(session):
-                    await self._charge(place, session, remote_start_id, at)
+                    await self._charge(place, session, remote_start_id, at, is_remote=is_remote)
                 else:
                     self.tally.refused += 1
                 await self._show(place, PlugState.AVAILABLE, max(at, place.free_at))
@@ -324,6 +335,8 @@ class SimulatedStation:
         session: PlannedSession,
         remote_start_id: int | None,
         at: datetime,
+        *,
+        is_remote: bool,
     ) -> None:
         charge = Charge(
             connector=place.connector,
@@ -335,7 +348,7 @@ class SimulatedStation:
             public_key_hex=self._meter.public_key_hex if self._meter else None,
         )
         curve = session.curve(place.connector.power_w_max)
-        running = _Running(charge, curve, place.register_wh)
+        running = _Running(charge, curve, place.register_wh, is_remote=is_remote)
         place.charge = running
         try:
             begin = running.sample(at)

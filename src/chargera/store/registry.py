@@ -349,7 +349,7 @@ class PostgresCommands:
         """Return a session as a command needs it; None if the caller does not reach it."""
         rows = await self._rows(
             "select c.session_id, c.station_id, c.transaction_id,"
-            " not c.ended and c.state in ('charging', 'refused') as is_open"
+            " not c.ended and c.state in ('charging', 'refused', 'review') as is_open"
             f" from charging_session c where c.session_id = %(session_id)s"
             f" and {reach.SESSIONS[caller.reach]}",
             reach.parameters(caller, session_id=session_id),

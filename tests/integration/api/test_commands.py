@@ -87,6 +87,14 @@ async def test_remote_stop__names_the_stations_own_transaction(ready: Api) -> No
     assert [sent for _, sent in ready.channel.sent] == [RemoteStop("tx-1")]
 
 
+async def test_remote_stop__reaches_a_session_that_runs_in_review(ready: Api) -> None:
+    session_id = await ready.charge("CP-1", "CARD", end=False)
+    await ready.rows("update charging_session set state = 'review' returning 1")
+    body = {"command": "remote-stop", "session_id": session_id}
+    assert (await ready.ok("operator", "POST", PATH, body))["accepted"] is True
+    assert [sent for _, sent in ready.channel.sent] == [RemoteStop("tx-1")]
+
+
 async def test_remote_stop__a_session_that_has_ended_is_a_conflict(ready: Api) -> None:
     session_id = await ready.charge("CP-1", "CARD")
     body = {"command": "remote-stop", "session_id": session_id}

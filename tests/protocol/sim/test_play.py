@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from chargera.domain.errors import NotPermitted, Unreadable
+from chargera.domain.errors import NotPermitted, Unavailable, Unreadable
 from chargera.domain.station import OcppVersion, parse_evses
 from chargera.proofs.meter_checks import verify_meter
 from chargera.proofs.meter_key import load_meter_key
@@ -217,8 +217,15 @@ async def test_tls_without_it_never_sends_the_password(secure: tuple[Csms, Path]
         parse_evses("1:type2:22000"),
         patience=patience,
     )
-    run = asyncio.create_task(SimulatedStation(model, Random(1)).run(()))
-    await asyncio.sleep(0.3)
-    run.cancel()
-    await asyncio.gather(run, return_exceptions=True)
+    with pytest.raises(Unavailable) as unavailable:
+        await SimulatedStation(model, Random(1)).run(())
+    assert unavailable.value.field == "ca_file"
     assert csms.connections == 0
+
+
+async def test_tls_unchecked_on_this_machine(secure: tuple[Csms, Path]) -> None:
+    csms, _ = secure
+    access = Access(csms.url, "CP1", csms.password, is_checked=False)
+    model = StationModel(access, OcppVersion.V2_0_1, parse_evses("1:type2:22000"), rate=7200.0)
+    tally = await SimulatedStation(model, Random(1)).run(some_sessions(1, Random(1), ["AA"]))
+    assert tally.ended == 1

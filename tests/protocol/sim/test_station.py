@@ -14,7 +14,7 @@ import ocpp.v201.call as call201
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chargera.domain.errors import InvalidInput, NotPermitted
+from chargera.domain.errors import InvalidInput, NotPermitted, Refused, Unavailable
 from chargera.domain.station import OcppVersion, parse_evses
 from chargera.proofs.meter_checks import verify_meter
 from chargera.proofs.meter_key import load_meter_key
@@ -282,6 +282,43 @@ async def test_remote_start_and_stop(csms: Csms, version: OcppVersion) -> None:
         assert answer.status == "Rejected"
     assert reason_of(csms.of(end)[-1]) == "Remote"
     assert not csms.of("Authorize")
+
+
+@BOTH
+async def test_a_remote_start_makes_room_for_what_is_planned(
+    csms: Csms, version: OcppVersion
+) -> None:
+    unit = station(csms, version)
+    # The car from afar would stay for two hours at least: 1 s here, and the plan comes after it.
+    plan = [visit(minutes=20, arrives_after=timedelta(hours=1))]
+    task = asyncio.create_task(unit.run(plan))
+    await eventually(lambda: unit.is_online)
+    assert (await csms.order("CP1", start_order(version, "04AB"))).status == "Accepted"
+    assert (await asyncio.wait_for(task, 20)).ended == 2
+    begins = [p for p in csms.of("StartTransaction", "TransactionEvent") if _phase(p) != "Ended"]
+    ends = [p for p in csms.of("StopTransaction", "TransactionEvent") if _phase(p) == "Ended"]
+    assert moments(ends)[0] - moments(begins)[0] < timedelta(hours=1, minutes=50)
+
+
+def _phase(payload: dict[str, Any]) -> str:
+    return payload.get("event_type") or ("Ended" if "meter_stop" in payload else "Started")
+
+
+async def test_a_network_that_speaks_another_version_is_told_at_once(csms: Csms) -> None:
+    csms.versions = ["ocpp1.6"]
+    await csms.stop()
+    await csms.restart()
+    with pytest.raises(Refused) as refused:
+        await station(csms, V201).run([visit()])
+    assert refused.value.field == "ocpp"
+
+
+async def test_a_network_out_of_reach_is_told_after_a_while(csms: Csms) -> None:
+    await csms.stop()
+    patience = Patience(backoff_s=0.02, backoff_max_s=0.05, reach_s=0.2)
+    with pytest.raises(Unavailable) as unavailable:
+        await station(csms, V16, patience=patience).run([visit()])
+    assert unavailable.value.field == "url"
 
 
 @BOTH

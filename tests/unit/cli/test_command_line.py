@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from chargera import __version__, cli
-from chargera.cli import client, doctor, output
+from chargera.cli import client, doctor, output, sim
 from chargera.cli.files import read_bytes, write_whole
 from chargera.domain.errors import Conflict, NotFound, Refused, Unavailable, Unreadable
 
@@ -287,6 +287,52 @@ def test_sim_station__knows_its_versions(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().out)["error"]["field"] == "ocpp"
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "field"),
+    [
+        (("--url", "http://127.0.0.1:9/ocpp"), 1, "url"),
+        (("--url", "wss://"), 1, "url"),
+        (("--url", "ws://host:port/ocpp"), 1, "url"),
+        (("--url", "wss://127.0.0.1:9/ocpp", "--ca-file", "README.md"), 2, "ca_file"),
+        (("--url", "wss://127.0.0.1:9/ocpp", "--ca-file", "none.pem"), 2, "file"),
+    ],
+)
+def test_sim_station__what_is_no_address_and_no_certificate(
+    options: tuple[str, ...], code: int, field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = [*options, "--id", "S", "--password", "P", "--ocpp", "1.6", "--json"]
+    assert cli.run(["sim", "station", *whole]) == code
+    assert json.loads(capsys.readouterr().out)["error"]["field"] == field
+
+
+def test_sim_station__only_this_machine_needs_no_certificate() -> None:
+    for url, is_checked in (
+        ("wss://127.0.0.1:9/ocpp", False),
+        ("wss://localhost/ocpp", False),
+        ("wss://[::1]:9/ocpp", False),
+        ("wss://csms.example/ocpp", True),
+        ("wss://192.0.2.7:9/ocpp", True),
+    ):
+        assert sim._access(url, "S", "P", None).is_checked is is_checked
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        (("verify-meter", "x"), "key"),
+        (("station", "list", "--limit", "0"), "limit"),
+        (("log", "entry", "x"), "log_index"),
+        (("station", "show"), "station_id"),
+        (("station", "register", "--time-zon", "UTC"), "time_zon"),
+    ],
+)
+def test_usage__names_what_is_wrong(
+    words: tuple[str, ...], field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run([*words, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["field"] == field
+
+
 def test_serve__a_certificate_needs_its_key(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -411,6 +457,23 @@ def test_doctor__names_the_fix_of_what_is_missing(
 )
 def test_doctor__compares_versions(name: str, requirement: str, status: str) -> None:
     assert doctor._package(name, requirement).status == status
+
+
+def test_doctor__asks_only_for_what_this_machine_needs() -> None:
+    major, minor = sys.version_info[:2]
+    here, later = f"'{major}.{minor}'", f"'{major}.{minor + 1}'"
+    for marker, is_for_here in {
+        f"python_version >= {here}": True,
+        f"python_version < {later}": True,
+        f"python_version > {here}": False,
+        "python_version > '3.9'": True,
+        f"python_version == {later} or sys_platform == '{sys.platform}'": True,
+        f"python_version == {here} and (sys_platform == 'none' or sys_platform != 'none')": True,
+        f"python_version == {here} and platform_machine == 'none'": False,
+        "extra == 'hedera'": False,
+        "not sys_platform": False,
+    }.items():
+        assert doctor.is_for_here(marker) is is_for_here, marker
 
 
 def test_doctor__a_tool_that_only_tests_need_may_be_absent() -> None:
