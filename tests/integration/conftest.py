@@ -8,7 +8,9 @@ import asyncio
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -50,6 +52,12 @@ def template_database(postgres_server: EmbeddedPostgres) -> str:
 
     asyncio.run(make())
     return DATABASE
+
+
+@pytest.fixture(scope="session")
+def copied(postgres_server: EmbeddedPostgres) -> Callable[[str], AbstractContextManager[str]]:
+    """Make a copy of a database, by its name, and drop it at the end; gives the copy's URL."""
+    return contextmanager(partial(_database, postgres_server))
 
 
 @pytest.fixture

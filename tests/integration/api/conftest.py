@@ -91,7 +91,7 @@ class FakeChannel:
 class Api:
     """One network: its database, its clients by name, and stations that speak."""
 
-    def __init__(self, database: Database, clock: NetworkClock) -> None:
+    def __init__(self, database: Database, clock: NetworkClock, first_number: int = 1) -> None:
         self.database = database
         self.clock = clock
         self.entropy = SystemEntropy()
@@ -101,7 +101,7 @@ class Api:
         self.billing = Billing(clock, self.entropy, "NL*C4E")
         self.forgotten: list[str] = []
         self.keys: dict[str, str] = {}
-        self._numbers = count(1)
+        self._numbers = count(first_number)
         control = StationControl(database, self.channel, clock, self.entropy, self._pause)
         self.services = Services(
             database=database,
@@ -338,25 +338,36 @@ def registration(station_id: str, **facts: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def open_api(database_url: str) -> AsyncIterator[Api]:
+async def open_copy(
+    database_url: str, keys: dict[str, str], seconds: float, first_number: int
+) -> AsyncIterator[Api]:
+    """Go on with a copy of a network: with its callers' keys, and the time that went by in it."""
     clock = NetworkClock(lambda: START, lambda: 0.0, manual=True)
+    clock.advance(seconds)
     database = Database(database_url, clock, SystemEntropy())
     await database.open()
-    api = Api(database, clock)
+    api = Api(database, clock, first_number)
+    api.keys.update(keys)
     try:
-        async with database.work() as work:
-            await logins.ensure_operator(
-                work, passwords=api.passwords, entropy=api.entropy, now=clock.now()
-            )
-            api.keys["operator"] = await logins.renew_local_key(
-                work, entropy=api.entropy, now=clock.now()
-            )
-            await work.commit()
         yield api
     finally:
         await api.http.aclose()
         api.passwords.close()
         await database.close()
+
+
+@asynccontextmanager
+async def open_api(database_url: str) -> AsyncIterator[Api]:
+    """Open a network that has an operator and nothing else."""
+    async with open_copy(database_url, {}, seconds=0, first_number=1) as api:
+        now = api.clock.now()
+        async with api.work() as work:
+            await logins.ensure_operator(
+                work, passwords=api.passwords, entropy=api.entropy, now=now
+            )
+            api.keys["operator"] = await logins.renew_local_key(work, entropy=api.entropy, now=now)
+            await work.commit()
+        yield api
 
 
 @pytest.fixture

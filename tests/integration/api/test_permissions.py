@@ -3,16 +3,19 @@
 The table below names every route of the API; a route that is missing in it fails the first test.
 """
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from chargera.web.api import openapi_document
 
-from .conftest import TARIFF, Api, open_api, registration
+from .conftest import START, TARIFF, Api, open_api, open_copy, registration
 
 CALLERS = (
     "operator",
@@ -192,31 +195,68 @@ class Network:
     command_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The network of which each test has a copy."""
+
+    database: str
+    keys: dict[str, str]
+    seconds: float
+    session_id: str
+    command_id: str
+
+
+@pytest.fixture(scope="module")
+def made(
+    template_database: str, copied: Callable[[str], AbstractContextManager[str]]
+) -> Iterator[Made]:
+    """Everybody, with two stations, a bill and a command. Nobody stays connected to it."""
+
+    async def make(url: str) -> Made:
+        async with open_api(url) as api:
+            session_id, command_id = await populate(api)
+            seconds = (api.clock.now() - START).total_seconds()
+            database = urlsplit(url).path.removeprefix("/")
+            return Made(database, api.keys, seconds, session_id, command_id)
+
+    with copied(template_database) as url:
+        yield asyncio.run(make(url))
+
+
+async def populate(api: Api) -> tuple[str, str]:
+    """Add all that the rows are asked about; return the ids of session and command."""
+    for name, role in (
+        ("auditor", "auditor"),
+        ("host", "host"),
+        ("other host", "host"),
+        ("driver", "driver"),
+        ("other driver", "driver"),
+        ("technician", "technician"),
+        ("leaver", "driver"),
+    ):
+        login = name.replace(" ", "-")
+        await api.ok("operator", "POST", "/logins", {"name": login, "role": role})
+        await api.add_key(name, login, "all")
+    await api.add_station("CP-1", host="host")
+    await api.add_station("CP-2", host="other-host")
+    for card, login in (("CARD", "driver"), ("CARD-2", "other-driver")):
+        body = {"id_token": card, "login": login}
+        await api.ok("operator", "POST", "/id-tokens", body)
+    await api.ok("operator", "POST", "/id-tokens", {"id_token": "IMPORTED"})
+    session_id = await api.charge("CP-1", "CARD")
+    api.channel.connected = {"CP-1"}
+    command = await api.ok("operator", "POST", "/stations/CP-1/commands", {"command": "reset"})
+    return session_id, command["command_id"]
+
+
 @pytest.fixture
-async def network(database_url: str) -> AsyncIterator[Network]:
-    async with open_api(database_url) as api:
-        for name, role in (
-            ("auditor", "auditor"),
-            ("host", "host"),
-            ("other host", "host"),
-            ("driver", "driver"),
-            ("other driver", "driver"),
-            ("technician", "technician"),
-            ("leaver", "driver"),
-        ):
-            login = name.replace(" ", "-")
-            await api.ok("operator", "POST", "/logins", {"name": login, "role": role})
-            await api.add_key(name, login, "all")
-        await api.add_station("CP-1", host="host")
-        await api.add_station("CP-2", host="other-host")
-        for card, login in (("CARD", "driver"), ("CARD-2", "other-driver")):
-            body = {"id_token": card, "login": login}
-            await api.ok("operator", "POST", "/id-tokens", body)
-        await api.ok("operator", "POST", "/id-tokens", {"id_token": "IMPORTED"})
-        session_id = await api.charge("CP-1", "CARD")
-        api.channel.connected = {"CP-1"}
-        command = await api.ok("operator", "POST", "/stations/CP-1/commands", {"command": "reset"})
-        yield Network(api, session_id, command["command_id"])
+async def network(
+    made: Made, copied: Callable[[str], AbstractContextManager[str]]
+) -> AsyncIterator[Network]:
+    with copied(made.database) as url:
+        async with open_copy(url, made.keys, made.seconds, first_number=2) as api:
+            api.channel.connected = {"CP-1"}
+            yield Network(api, made.session_id, made.command_id)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
