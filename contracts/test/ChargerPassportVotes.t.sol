@@ -92,6 +92,24 @@ contract ChargerPassportVotesTest is ChargerPassportFixture {
         assertEq(passport.getPastVotes(STRANGER, before + 1), 500);
     }
 
+    /// @dev Who gets a second one has the weights of both, also to delegate.
+    function test_votes_addUpWithTheSecondOne() public {
+        setWeight(first, 500);
+        setWeight(second, 70);
+        vm.startPrank(HOST);
+        passport.transferFrom(HOST, STRANGER, uint256(first));
+        passport.transferFrom(HOST, STRANGER, uint256(second));
+        vm.stopPrank();
+        assertVotes(STRANGER, 570, 570);
+        vm.prank(STRANGER);
+        passport.delegate(DELEGATE);
+        assertVotes(STRANGER, 0, 570);
+        assertVotes(DELEGATE, 570, 570);
+        vm.prank(HOST);
+        passport.delegate(DELEGATE);
+        assertVotes(DELEGATE, 570, 570);
+    }
+
     function test_votes_ofARetiredOneAreZero() public {
         setWeight(first, 500);
         setWeight(second, 70);
