@@ -54,12 +54,17 @@ class Table:
         return cls(name, f"insert into {into} ({names}) select * from {{rows}}", columns)
 
     def __init__(self, name: str, query: str, columns: Sequence[Column]) -> None:
-        """`query` holds `{rows}` once."""
-        places = ", ".join(f"${place}" for place in range(1, len(columns) + 1))
-        names = ", ".join(column.name for column in columns)
+        """`query` holds `{rows}` once.
+
+        Each array is unnested in the list of results, which takes its values one by one; in the
+        list of tables each would first be written to a store of its own.
+        """
+        arrays = ", ".join(
+            f"unnest(${place}) as {column.name}" for place, column in enumerate(columns, 1)
+        )
         self._statement = Statement(
             name,
-            query.replace("{rows}", f"unnest({places}) as v({names})"),
+            query.replace("{rows}", f"(select {arrays}) as v"),
             tuple(column.type.kind.array_oid for column in columns),
         )
         self._columns = [

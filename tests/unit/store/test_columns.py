@@ -18,7 +18,9 @@ TABLE = Table(
 
 def test_table__is_a_statement_over_one_array_a_column() -> None:
     statement, parameters = TABLE.of([Row("a", 1), Row("b", 2)])
-    assert statement.query == "insert into thing select * from unnest($1, $2) as v(name, twice)"
+    assert statement.query == (
+        "insert into thing select * from (select unnest($1) as name, unnest($2) as twice) as v"
+    )
     assert statement.types == (1009, 1007)
     assert parameters == [
         binary.array(binary.TEXT, [binary.text("a"), binary.text("b")]),
