@@ -53,8 +53,12 @@ COMMISSION_BPS = 3_000
 FIRST_READING_AFTER = timedelta(minutes=1)
 """Until then whoever registers a signing meter may have it show itself."""
 
-PASSING = frozenset({"TooEarly", "NoQuorum", "NotActive"})
-"""Refusals of the contract that time, or other signatures, may cure."""
+PASSING = frozenset({"TooEarly", "NoQuorum", "NotActive", "NoSuchVersion"})
+"""Refusals of the contract that time, or other signatures, may cure.
+
+Elsewhere than on the embedded chain the first version of the policy holds a while after the
+contracts are there.
+"""
 
 _log = logging.getLogger(__name__)
 

@@ -39,6 +39,7 @@ from tests.doubles.hedera import Emulator, running_emulator
 from tests.integration.hedera.initialising import SENDING, Crashes
 from tests.integration.settlement.net import CONTEST_S, WINDOW_S, Net
 
+PATIENCE_S = 30.0
 TURNS = 25
 TURN_S = 10
 """Network time between two turns of a keeper: in all of them an id of Hedera expires."""
@@ -126,10 +127,19 @@ class SettlingSite:
         return self._net
 
     async def begin(self) -> None:
-        """Register a station until it earns, once the first policy holds."""
-        self.net.server.clock.advance(2 * POLICY_LEAD_S)
-        await self.net.call("POST", "/id-tokens", {"id_token": "CARD", "type": "ISO14443"})
-        self.passport_id = await self.net.registered_station()
+        """Register a station until it earns; it waits until the first policy holds."""
+        net = self.net
+        await net.call("POST", "/id-tokens", {"id_token": "CARD", "type": "ISO14443"})
+        self.passport_id = str((await net.station())["passport_id"])
+        assert net.server.settling is not None
+        async with asyncio.timeout(PATIENCE_S):
+            while (await net.call("GET", "/passports/CP-1"))["step"] != "transaction":
+                await net.server.settling.turn()
+                await asyncio.sleep(ATTESTERS_S)
+        for seconds in (2 * POLICY_LEAD_S, CONTEST_S + 1):
+            assert (await net.call("GET", "/passports/CP-1"))["registration"] == "pending"
+            await net.advance(seconds)
+        assert (await net.call("GET", "/passports/CP-1"))["registration"] == "registered"
 
     async def charge(self) -> str:
         """Charge 5 kWh and have them billed; return the session."""
