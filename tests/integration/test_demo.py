@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,10 @@ import pytest
 
 from tests.integration.store.embedded import is_gone
 from tests.server import COMMAND, data_folder
+
+DEMO_TIMEOUT_S = 300
+"""Twenty seconds on two cores; how long on a machine that does more besides is not the point."""
+pytestmark = pytest.mark.timeout(2 * DEMO_TIMEOUT_S)
 
 
 def chargera(*arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
@@ -32,7 +35,7 @@ def told() -> Any:
         done = chargera(
             *["demo", "--until-anchored", "--summary", str(summary)],
             *["--data-dir", str(folder / "data"), "--json"],
-            timeout_s=110,
+            timeout_s=DEMO_TIMEOUT_S,
         )
         assert done.returncode == 0, done.stderr
         assert is_gone(folder / "data"), "PostgreSQL runs on"
@@ -59,7 +62,7 @@ def test_demo__every_receipt__verifies_with_the_trust_file_alone(told: Any) -> N
 def test_demo__summary__is_of_the_documented_shape(told: Any) -> None:
     assert set(told) == {"sessions", "claims", "checkpoint", "deployment", "seconds"}
     assert told["claims"] == []
-    assert 0 < told["seconds"] < timedelta(minutes=2).total_seconds()
+    assert 0 < told["seconds"] < DEMO_TIMEOUT_S
     for name in ("checkpoint", "deployment"):
         assert Path(told[name]).is_absolute()
         assert Path(told[name]).is_file()

@@ -27,7 +27,7 @@ LOAD_S = (0.1, 0.6)
 HEAD_POLL_S = 0.02
 STALL_S = 0.5
 """How long a stalled database is given to bring about a false acknowledgement."""
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 # Heads and anchors come in every quarter of a second: the network's time runs fast.
 CLOCK_RATE = "40"

@@ -43,7 +43,7 @@ def twenty_rounds(random: Random) -> list[list[Kill]]:
 @pytest.mark.parametrize(
     ("rounds_of", "kills", "steps"),
     [
-        pytest.param(two_rounds, 10, TEN, marks=pytest.mark.timeout(300), id="10"),
+        pytest.param(two_rounds, 10, TEN, marks=pytest.mark.timeout(600), id="10"),
         pytest.param(
             twenty_rounds,
             100,
