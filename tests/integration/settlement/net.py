@@ -85,14 +85,17 @@ class Net:
         """Let attesters answer what waits, until cancelled."""
         trust = await self.server.trust_document()
         folder = self.server.options.data_dir
+        settling = self.server.settling
+        assert settling is not None
         while True:
-            for number in numbers:
+            waits = numbers and await settling._waits_for_attesters()  # to ask for nothing is dear
+            for number in numbers if waits else ():
                 lines = await asyncio.to_thread(
                     attester_turn, self.server.http_url, trust, folder, number
                 )
                 self.decisions += lines
-                if lines and self.server.settling is not None:
-                    self.server.settling.wake()
+                if lines:
+                    settling.wake()
             await asyncio.sleep(0.05)
 
     # What people do -----------------------------------------------------------------------
