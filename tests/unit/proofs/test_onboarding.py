@@ -102,13 +102,17 @@ class Onboarding:
             log_index=self.indexes[1],
         )
         if self.meter and self.signs_for is not None:
-            value = {
-                "context": "Transaction.Begin",
-                "ocmf_base64": reading(self.signs_for),
-                "received_at": records.time_text(START),
-                "session_id": "s",
-            }
-            self.indexes.append(self.log.append(EntryKind.SIGNED_VALUE, value))
+            self.indexes.append(self.show_meter(self.signs_for))
+
+    def show_meter(self, identification: str) -> int:
+        """Log a value that the meter signs, and return its index."""
+        value = {
+            "context": "Transaction.Begin",
+            "ocmf_base64": reading(identification),
+            "received_at": records.time_text(START),
+            "session_id": "s",
+        }
+        return self.log.append(EntryKind.SIGNED_VALUE, value)
 
     def logged(self, index: int) -> LoggedRecord:
         tree = self.log.tree()
@@ -141,6 +145,17 @@ def digest_of(request: RegistrationRequest) -> bytes:
 def test_judge__honest_registration__the_digest_to_sign(*, meter: bool) -> None:
     case = Onboarding(meter=meter)
     assert judge_registration(case.evidence(), DOMAIN, TRUST) == digest_of(case.request)
+
+
+def test_judge__meter_shows_itself_under_a_later_head__the_digest_to_sign() -> None:
+    case = Onboarding(signs_for=None)
+    before = case.evidence()
+    shown = case.logged(case.show_meter(WANTED))
+    under = {"reading": shown, "reading_head": case.log.note()}
+    evidence = replace(before, **under)
+    assert judge_registration(evidence, DOMAIN, TRUST) == digest_of(case.request)
+    with pytest.raises(ChargEraError, match="names 0123456789ABCDEF0123"):
+        judge_registration(replace(before, reading=shown), DOMAIN, TRUST)
 
 
 @pytest.mark.parametrize(
