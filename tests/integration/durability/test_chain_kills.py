@@ -126,7 +126,8 @@ def rpc(client: httpx2.Client, url: str, method: str, *parameters):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.long)])
+# Ten kills at the steps of a settlement are in `test_keeper_kills`; these come at random.
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.long)])
 def test_kill_during_settlement__nothing_acknowledged_is_lost_and_nothing_paid_twice(kills):
     chance = random.Random(kills)
     with data_folder() as folder:
