@@ -288,7 +288,10 @@ class CustodyRecords:
                 return False
             await work.custody.update(after)
             await work.commit()
-            return after.step is not row.step
+        if after.step is row.step:
+            return False
+        _log.info("%s custody:%s", after.step, custody_no)
+        return True
 
     async def _reading(self, work: CustodyWork, row: CustodyRow) -> CustodyRow:
         identification = row.identification
