@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import orjson
 
 NODE_MODULES = Path(__file__).parents[2] / "contracts" / "node_modules" / ".bin" / "anvil"
 START_TIMEOUT_S = 20.0
+JSON = {"content-type": "application/json"}
 
 
 def anvil_program() -> str | None:
@@ -40,7 +42,8 @@ class Anvil:
             {"jsonrpc": "2.0", "id": n, "method": method, "params": parameters}
             for n, (method, parameters) in enumerate(calls)
         ]
-        answers = self.http.post(self.url, json=asked).json()
+        told = self.http.post(self.url, content=orjson.dumps(asked), headers=JSON)
+        answers = orjson.loads(told.content)
         return sorted(answers, key=lambda answer: answer["id"])
 
 

@@ -59,6 +59,8 @@ CHAIN_ID_BITS = 48
 GROUP_MAX = 64
 """Most transactions of one commit."""
 WAITING_MAX = 4_096
+RECENT_MAX = 256
+"""Most transactions whose receipts are told from memory: whoever has sent one asks at once."""
 READ_MAX = 500
 """Most transactions read at once for a replay."""
 RESTORE = "restore the database from a backup made before the change"
@@ -101,7 +103,8 @@ class Sending(Generic[WorkT]):
         self.committed = False
         self._machine = machine
         self._clock = clock
-        self._done: list[JournalledTransaction] = []
+        self.done: list[JournalledTransaction] = []
+        """What was executed, in order."""
 
     def send(self, raw: bytes) -> Receipt:
         """Run a signed transaction; it counts once `commit` returns. Raises BadTransaction."""
@@ -111,14 +114,14 @@ class Sending(Generic[WorkT]):
         """As `send`, for one that is parsed."""
         assert not self.begun, "one commit ends it"
         done = self._machine.execute(request, int(self._clock.now().timestamp()))
-        self._done.append(done)
+        self.done.append(done)
         return done.receipt
 
     async def commit(self) -> None:
         """Write transactions, the journal's head and whatever else the unit of work holds."""
-        if self._done:
+        if self.done:
             head = self._machine.head
-            self.work.journal(self._done)
+            self.work.journal(self.done)
             now = self._clock.now()
             record = records.journal_head_record(
                 self._machine.chain_id, head.count, hex_text(head.digest), now
@@ -153,6 +156,8 @@ class EmbeddedChain(Generic[WorkT]):
         self._is_sure = True
         self._writer: asyncio.Task[Any] | None = None
         self._snapshot_count = machine.head.count
+        self._recent: dict[bytes, JournalledTransaction] = {}
+        """The last ones that are durable, by hash."""
 
     # Starting and stopping -----------------------------------------------------------------
 
@@ -280,6 +285,7 @@ class EmbeddedChain(Generic[WorkT]):
         try:
             async with self._turn:
                 while not waiting.result.done():
+                    await asyncio.sleep(0)  # who sends at the same moment shares the commit
                     await self._send_waiting()
         except asyncio.CancelledError:
             if waiting in self._queue:
@@ -288,13 +294,13 @@ class EmbeddedChain(Generic[WorkT]):
         try:
             return waiting.result.result()
         except NonceTooLow:
-            if await self._journal.find(request.hash) is None:
+            if await self._find(request.hash) is None:
                 raise
             return request.hash
 
     async def receipt(self, transaction_hash: bytes) -> Receipt | None:
         """Return what became of a transaction."""
-        found = await self._journal.find(transaction_hash)
+        found = await self._find(transaction_hash)
         return None if found is None else found.receipt
 
     async def logs(self, wanted: LogFilter) -> Sequence[FoundLog]:
@@ -338,6 +344,7 @@ class EmbeddedChain(Generic[WorkT]):
             self._writer = None
             if sending is not None and sending.committed:
                 self._machine.keep()
+                self._remember(sending.done)
             else:
                 self._machine.go_back()
                 # A commit that was not answered may still have happened: the journal knows.
@@ -399,7 +406,7 @@ class EmbeddedChain(Generic[WorkT]):
 
     async def transaction(self, transaction_hash: bytes) -> Executed | None:
         """Return a transaction with its receipt."""
-        return _executed(await self._journal.find(transaction_hash))
+        return _executed(await self._find(transaction_hash))
 
     async def block(self, number: int) -> Executed | None:
         """Return the transaction of a block, from 1."""
@@ -420,6 +427,15 @@ class EmbeddedChain(Generic[WorkT]):
                     if not self._is_sure:
                         await self._catch_up()
         return self._machine
+
+    def _remember(self, done: Sequence[JournalledTransaction]) -> None:
+        for transaction in done:
+            self._recent[transaction.receipt.transaction_hash] = transaction
+        for transaction_hash in list(self._recent)[:-RECENT_MAX]:
+            del self._recent[transaction_hash]
+
+    async def _find(self, transaction_hash: bytes) -> JournalledTransaction | None:
+        return self._recent.get(transaction_hash) or await self._journal.find(transaction_hash)
 
     async def _numbered(self, number: int) -> JournalledTransaction | None:
         if not 0 < number <= self.head.count:

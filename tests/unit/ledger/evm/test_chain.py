@@ -19,7 +19,7 @@ from chargera.app.chain_testing import MemoryJournal
 from chargera.app.log_testing import Faults, MemoryLease
 from chargera.domain.errors import InvalidInput, Refused, Unavailable
 from chargera.ledger.chain_key import ChainKey
-from chargera.ledger.evm.chain import WAITING_MAX, ChainPolicy, EmbeddedChain
+from chargera.ledger.evm.chain import RECENT_MAX, WAITING_MAX, ChainPolicy, EmbeddedChain
 from chargera.ledger.evm.transaction import contract_address, parse, sign
 from chargera.proofs.entry import EntryKind
 from tests.evm_contracts import (
@@ -217,6 +217,26 @@ async def test_send__many_at_once__are_committed_together_in_order(node):
     assert await asyncio.gather(*waiting) == [parse(raw).hash for raw in raws]
     assert await node.chain.storage(counter, 0) == 20
     assert len(node.journal.entries) == 2
+    await asyncio.gather(*(node.chain.send_raw(account.transaction(counter)) for _ in range(20)))
+    assert await node.chain.storage(counter, 0) == 40
+    assert len(node.journal.entries) == 3
+
+
+async def test_receipt__old_or_new__is_what_the_journal_has(node):
+    """Of the last ones it is told from memory; what was taken back was never in it."""
+    account = node.account()
+    raws = [account.creation(COUNTER) for _ in range(RECENT_MAX + 3)]
+    sent = [await node.chain.send_raw(raw) for raw in raws]
+    async with node.chain.sending() as sending:
+        sending.send(account.creation(COUNTER))
+    receipts = [await node.chain.receipt(each) for each in sent]
+    assert receipts == [stored.receipt for stored in node.journal.stored]
+    assert [receipt.block.number for receipt in receipts] == list(range(1, RECENT_MAX + 4))
+    assert len(node.chain._recent) == RECENT_MAX
+    again = await node.restart()
+    assert [await again.receipt(each) for each in sent] == receipts
+    never = parse(account.transaction(receipts[0].created)).hash
+    assert await again.receipt(never) is None
 
 
 async def test_send__one_of_many_is_refused__the_others_count(node):

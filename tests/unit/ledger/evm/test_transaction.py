@@ -133,6 +133,40 @@ def test_parse__a_changed_byte__is_refused_or_another_sender(place, change):
     assert request.sender != KEY.address
 
 
+@given(
+    st.integers(1, len(RAW) - 1), st.binary(max_size=3), st.integers(0, 3), st.sampled_from([0, 60])
+)
+def test_parse__takes_no_form_that_a_strict_reader_of_rlp_refuses(place, put, taken, more):
+    """One transaction has one form, else it had two hashes."""
+    raw = sign(KEY, chain_id=5, nonce=3, to=TO, data=b"abc" + bytes(more), gas_limit=60_000)
+    changed = raw[:place] + put + raw[place + taken :]
+    try:
+        request = parse(changed)
+    except BadTransaction:
+        return
+    fields = rlp.decode(changed[1:], strict=True)
+    assert encoded(fields) == changed
+    assert (request.to or b"", request.data) == (fields[5], fields[7])
+    assert keccak256(changed) == request.hash
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        ("8103", "a length that is not the shortest"),
+        ("b803616263", "a length that is not the shortest"),
+        ("b90001ff", "a length that is not the shortest"),
+        ("83", "it ends too early"),
+        ("b9", "a length that is not the shortest"),
+        ("f838", "it ends too early"),
+    ],
+)
+def test_parse__an_item_that_is_no_rlp__is_refused(payload, said):
+    item = bytes.fromhex(payload)
+    with pytest.raises(BadTransaction, match=f"not RLP: {said}"):
+        parse(b"\x02" + bytes([0xC0 + len(item)]) + item)
+
+
 def test_contract_address__examples_of_others():
     """The example that explains CREATE in many a tutorial: the first contracts of one account."""
     sender = bytes.fromhex("6ac7ea33f8831ea9dcc53393aaa88b25a785dbf0")
