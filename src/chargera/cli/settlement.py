@@ -86,13 +86,15 @@ def settle(
 
 async def _settle(contracts: "ChainContracts", file: Path, key: Path | None) -> dict[str, Any]:
     """Propose a batch if nobody has, settle it if its window is over."""
+    from chargera.app.views import as_json as members
     from chargera.ledger.finishing import finish
     from chargera.ledger.network_contracts import DirectSender
     from chargera.proofs.batch_file import BATCH_FILE_BYTES_MAX, decode_batch_file
 
     batch_file = decode_batch_file(read_bytes(file, BATCH_FILE_BYTES_MAX))
     sender = DirectSender(contracts, load_key(key))
-    return asdict(await finish(contracts, sender, batch_file))
+    document: dict[str, Any] = members(await finish(contracts, sender, batch_file))
+    return document
 
 
 @app.command()

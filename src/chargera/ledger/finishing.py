@@ -1,11 +1,12 @@
 """A batch file carried to its end by a stranger: proposed if nobody has, settled when it may be."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from chargera.app.settlement_ports import Contracts, Sender
 from chargera.domain.errors import Refused
 from chargera.proofs.batch_file import BatchFile
-from chargera.proofs.chain_values import hex_text, parse_address
+from chargera.proofs.chain_values import address_text, hex_text, parse_address
 from chargera.proofs.settlement import abi_attestation, abi_batch
 
 HUB = "SettlementHub"
@@ -17,8 +18,9 @@ class Finished:
     """Where a batch stands afterwards; `transaction_hash` None: nothing had to be sent."""
 
     batch: str
+    asset: str
     state: str
-    window_ends_at: int
+    window_ends_at: datetime
     sessions: int
     skipped: int
     transaction_hash: str | None
@@ -52,8 +54,9 @@ async def finish(contracts: Contracts, sender: Sender, file: BatchFile) -> Finis
     state = await contracts.read(HUB, "batchOf", file.digest)
     return Finished(
         hex_text(file.digest),
+        address_text(file.batch.asset),
         STATES[state.state],
-        state.windowEndsAt,
+        datetime.fromtimestamp(state.windowEndsAt, UTC),
         len(file.batch.leaves),
         await _skipped(contracts, file, STATES[state.state]),
         sent,

@@ -1,6 +1,7 @@
 """A batch file carried to its end by a stranger: what he has to send, and what is refused."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -8,7 +9,7 @@ from chargera.app.settlement_ports import ContractRefused
 from chargera.domain.errors import InvalidInput, Refused
 from chargera.ledger.finishing import finish
 from chargera.proofs.batch_file import AttesterSignature, BatchFile
-from chargera.proofs.chain_values import hex_text
+from chargera.proofs.chain_values import address_text, hex_text
 from chargera.proofs.settlement import abi_batch
 from tests.unit.app.settlement_rig import WINDOW_S, Clock, Hub, HubSender, terms
 from tests.unit.proofs.sample_batch import address, sign
@@ -88,7 +89,9 @@ async def test_skipped__what_was_neither_paid_nor_disputed() -> None:
     stranger.hub.paid, stranger.hub.disputed = 0b00, 0b10
     done = await finish(stranger.hub, stranger.sender, stranger.file)
     assert (done.sessions, done.skipped) == (2, 1)
-    assert done.window_ends_at == stranger.hub.batches[stranger.file.digest].window_ends_at
+    ends_s = stranger.hub.batches[stranger.file.digest].window_ends_at
+    assert done.window_ends_at == datetime.fromtimestamp(ends_s, UTC)
+    assert done.asset == address_text(stranger.file.batch.asset)
 
 
 async def test_a_file_that_does_not_hold_together__refused_before_anything_is_sent() -> None:
