@@ -4,6 +4,7 @@ Modules import only what printing help needs; what is heavy is imported by the c
 it, so that `chargera --help` is there at once.
 """
 
+import errno
 import os
 import sys
 import traceback
@@ -35,10 +36,12 @@ from chargera.cli import (
     token,
     verify,
 )
-from chargera.domain.errors import ChargEraError, Unreadable, exit_code
+from chargera.domain.errors import ChargEraError, Refused, Unreadable, exit_code
 
 USAGE = 2
 REPORT = "report what is above, and what you did"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+ROOM = "make room, or name another place"
 
 app = typer.Typer(
     name="chargera",
@@ -114,12 +117,24 @@ def run(arguments: Sequence[str], commands: typer.Typer = app) -> int:
         # Whoever read us has had enough; what is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
-        traceback.print_exc()
-        fault = ChargEraError("this failed for a reason that was not foreseen", remedy=REPORT)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            return _unforeseen(as_json)
+        where = error.filename or "a file"
+        fault = Refused(f"{where} cannot be written: {error.strerror}", remedy=ROOM)
         output.show_error(fault, as_json)
         return exit_code(fault)
+    except Exception:
+        return _unforeseen(as_json)
     return result if isinstance(result, int) else 0
+
+
+def _unforeseen(as_json: bool) -> int:
+    """Show the error that is being handled to whoever can mend it."""
+    traceback.print_exc()
+    fault = ChargEraError("this failed for a reason that was not foreseen", remedy=REPORT)
+    output.show_error(fault, as_json)
+    return exit_code(fault)
 
 
 def _usage(error: TyperException, as_json: bool) -> int:

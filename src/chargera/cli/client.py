@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from chargera.domain import errors
 from chargera.domain.errors import ChargEraError, Unavailable, Unreadable
@@ -188,6 +189,15 @@ class _NoAnswerError(Unavailable):
         super().__init__(
             f"the server did not answer: {fault}", remedy="look at its output, then try again"
         )
+
+
+def path_part(value: str, field: str) -> str:
+    """Return `value` as one part of a path of the API. Raises Unreadable for one that is none."""
+    if value in ("", ".", ".."):
+        raise Unreadable(
+            f"'{value}' names nothing", field=field, remedy="give the name or id that is meant"
+        )
+    return quote(value, safe="")
 
 
 def no_server(data_dir: Path, fault: str) -> Unavailable:

@@ -10,7 +10,7 @@ import typer
 
 from chargera.cli.options import AsJson
 from chargera.cli.output import note
-from chargera.cli.serve import until_stopped
+from chargera.cli.serve import prepare_folder, until_stopped
 
 
 def demo(
@@ -55,6 +55,9 @@ def demo(
         command="chargera" if shutil.which("chargera") else sys.argv[0],
     )
     say = note if as_json else _say
+    prepare_folder(data_dir)
+    if summary is not None:
+        prepare_folder(summary.parent)
 
     async def play(stop: asyncio.Event) -> None:
         running = asyncio.ensure_future(run_demo(options, say))

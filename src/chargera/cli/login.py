@@ -1,11 +1,10 @@
 """`chargera login` and `chargera api-key`: who may do what."""
 
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
-from chargera.cli.client import Server
+from chargera.cli.client import Server, path_part
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, noun
 from chargera.cli.output import show, table
 
@@ -47,14 +46,14 @@ def password_(
     as_json: AsJson = False,
 ) -> None:
     """Replace a login's password; its visits end."""
-    path = f"/logins/{quote(name, safe='')}/password"
+    path = f"/logins/{path_part(name, 'name')}/password"
     show(Server(data_dir).post(path, {"password": set_}), as_json)
 
 
 @app.command()
 def disable(name: Name, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
     """Close a login with its visits and keys."""
-    show(Server(data_dir).post(f"/logins/{quote(name, safe='')}/disable"), as_json, "done")
+    show(Server(data_dir).post(f"/logins/{path_part(name, 'name')}/disable"), as_json, "done")
 
 
 @keys.command("add")
@@ -93,4 +92,4 @@ def list_keys(data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> 
 @keys.command()
 def revoke(name: Name, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
     """Revoke all API keys of a name."""
-    show(Server(data_dir).delete(f"/api-keys/{quote(name, safe='')}"), as_json, "done")
+    show(Server(data_dir).delete(f"/api-keys/{path_part(name, 'name')}"), as_json, "done")

@@ -5,7 +5,9 @@ import contextlib
 import gc
 import json
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,7 +16,7 @@ import typer
 
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from chargera.cli.output import note
-from chargera.domain.errors import InvalidInput
+from chargera.domain.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
     from chargera.bootstrap import ServeOptions
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 GC_NEW_OBJECTS = 20_000
 """Objects that may be made before the collector looks at them; the default is 700."""
+
+FREE_BYTES_MIN = 64 * 2**20
+"""Room that a new network takes: its database above all."""
 
 Port = Annotated[int, typer.Option(min=0, max=65_535)]
 
@@ -67,6 +72,7 @@ def serve(
     from chargera import settings, telemetry
     from chargera.bootstrap import ServeOptions
 
+    prepare_folder(data_dir)
     telemetry.configure_logging()
     options = ServeOptions(
         data_dir=data_dir,
@@ -82,6 +88,29 @@ def serve(
     )
     configured = settings.load(data_dir, os.environ)
     asyncio.run(until_stopped(lambda stop: _serve(options, configured, stop)))
+
+
+def prepare_folder(data_dir: Path) -> None:
+    """Make the data folder; raise Refused for one that cannot be written to, or has no room."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=data_dir):
+            pass
+        free = shutil.disk_usage(data_dir).free
+        is_new = not any(data_dir.iterdir())
+    except OSError as error:
+        raise Refused(
+            f"the data folder {data_dir} cannot be used: {error.strerror}",
+            field="data_dir",
+            remedy="name a folder that this account may write to",
+        ) from error
+    if is_new and free < FREE_BYTES_MIN:
+        raise Refused(
+            f"{data_dir} has {free // 2**20} MiB free, and a new network takes"
+            f" {FREE_BYTES_MIN // 2**20} MiB",
+            field="data_dir",
+            remedy="make room, or name a folder on another disk",
+        )
 
 
 async def _serve(options: "ServeOptions", configured: "Settings", stop: asyncio.Event) -> None:

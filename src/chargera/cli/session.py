@@ -2,11 +2,10 @@
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
-from chargera.cli.client import Server
+from chargera.cli.client import Server, path_part
 from chargera.cli.files import write_whole
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Limit, noun
 from chargera.cli.output import plain, show, table
@@ -114,4 +113,4 @@ def _save(server: Server, session_id: str, what: str, output: Path, as_json: boo
 
 
 def _path(session_id: str) -> str:
-    return f"/sessions/{quote(session_id, safe='')}"
+    return f"/sessions/{path_part(session_id, 'session_id')}"

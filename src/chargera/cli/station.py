@@ -3,12 +3,11 @@
 import time
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from chargera.cli.chain_access import load_key
-from chargera.cli.client import Server
+from chargera.cli.client import Server, path_part
 from chargera.cli.files import key_text
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Limit, noun
 from chargera.cli.output import note, show, table
@@ -78,9 +77,8 @@ def register(
     if host_key is not None:
         signature = sign_consent(registered, body, load_key(host_key))
         if signature is not None:
-            server.post(
-                f"/passports/{quote(station_id, safe='')}/consent", {"signature": signature}
-            )
+            named = path_part(station_id, "station_id")
+            server.post(f"/passports/{named}/consent", {"signature": signature})
     show({name: registered[name] for name in REGISTERED}, as_json)
     if registered["password"] is None:
         note(
@@ -237,4 +235,4 @@ def _step_text(step: dict[str, Any]) -> str:
 
 
 def _path(station_id: str) -> str:
-    return f"/stations/{quote(station_id, safe='')}"
+    return f"/stations/{path_part(station_id, 'station_id')}"

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from chargera.cli.client import Server
+from chargera.cli.client import Server, path_part
 from chargera.cli.files import read_bytes
 from chargera.cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, noun
 from chargera.cli.output import show, table
@@ -40,7 +39,8 @@ def show_(
     as_json: AsJson = False,
 ) -> None:
     """Show a version of a tariff, the newest by default."""
-    show(Server(data_dir).get(f"/tariffs/{quote(tariff_id, safe='')}", version=version), as_json)
+    path = f"/tariffs/{path_part(tariff_id, 'tariff_id')}"
+    show(Server(data_dir).get(path, version=version), as_json)
 
 
 @app.command()

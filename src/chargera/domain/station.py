@@ -93,11 +93,12 @@ class ChargingStation:
 
 def check_station_id(value: str) -> str:
     """Return `value` if it can identify a station; raise InvalidInput otherwise."""
-    if not STATION_ID_PATTERN.fullmatch(value):
+    if not STATION_ID_PATTERN.fullmatch(value) or value in (".", ".."):
         raise InvalidInput(
-            "a station id has 1 to 48 characters of A-Z a-z 0-9 * + = | @ . _ -",
+            "a station id has 1 to 48 characters of A-Z a-z 0-9 * + = | @ . _ -, not dots alone",
             field="station_id",
-            remedy="choose an id of these characters; ':' would break Basic authentication",
+            remedy="choose an id of these characters; ':' would break Basic authentication, and"
+            " '..' every address",
         )
     return value
 

@@ -66,6 +66,33 @@ async def test_a_body_that_is_no_json__is_unreadable(api: Api) -> None:
         assert answer.json()["error"]["field"] == "body"
 
 
+async def test_a_body_of_another_kind__says_which_is_wanted(api: Api) -> None:
+    body, kind = json.dumps(registration("CP-1")).encode(), {"content-type": "text/plain"}
+    answer = await api.call("operator", "POST", "/stations", content=body, headers=kind)
+    assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["error"]["remedy"]
+
+
+async def test_a_body_nested_without_end__is_unreadable(api: Api) -> None:
+    body, kind = b"[" * 200_000, {"content-type": "application/json"}
+    answer = await api.call("operator", "POST", "/stations", content=body, headers=kind)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (400, "body")
+
+
+async def test_a_method_that_an_address_has_not__is_named(api: Api) -> None:
+    answer = await api.call("operator", "DELETE", "/stations")
+    assert (answer.status_code, answer.json()["error"]["field"]) == (405, "method")
+
+
+async def test_a_nul__is_unreadable_wherever_it_stands(api: Api) -> None:
+    for path in ("/stations/%00", "/sessions?before=%00"):
+        answer = await api.call("operator", "GET", path)
+        assert (answer.status_code, answer.json()["error"]["field"]) == (400, "path")
+    body = json.dumps({"reason": "\0"}).encode()
+    answer = await api.call("operator", "POST", "/sessions/none/decision", content=body)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (400, "body")
+
+
 @pytest.mark.parametrize("declared", [True, False])
 async def test_a_body_over_the_limit__is_refused_before_it_is_read(
     api: Api, declared: bool

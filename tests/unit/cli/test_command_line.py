@@ -1,6 +1,9 @@
 """The command line without a server: help, usage, errors, and what a stranger runs offline."""
 
+import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +14,7 @@ import pytest
 import typer
 
 from chargera import __version__, cli
-from chargera.cli import client, doctor, output, sim
+from chargera.cli import client, doctor, output, serve, sim
 from chargera.cli.files import read_bytes, write_whole
 from chargera.domain.errors import Conflict, NotFound, Refused, Unavailable, Unreadable
 
@@ -341,6 +344,57 @@ def test_serve__a_certificate_needs_its_key(
     assert json.loads(capsys.readouterr().out)["error"]["field"] == "tls_key"
     assert cli.run(["serve", "--clock", "sundial", "--json"]) == 2
     assert cli.run(["serve", "--http-port", "70000", "--json"]) == 2
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_serve__a_folder_that_cannot_be_used_is_named(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none")):
+        assert cli.run([command, "--data-dir", str(place), "--json"]) == 1
+        error = json.loads(capsys.readouterr().out)["error"]
+        assert (error["code"], error["field"]) == ("refused", "data_dir")
+        assert str(place) in error["message"]
+
+
+def test_serve__a_new_network_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    monkeypatch.setattr(serve, "FREE_BYTES_MIN", 2 * free)
+    with pytest.raises(Refused, match="MiB free"):
+        serve.prepare_folder(tmp_path / "new")
+    (tmp_path / "new" / "chargera.toml").touch()
+    serve.prepare_folder(tmp_path / "new")
+
+
+def test_no_room__is_said_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    full = typer.Typer()
+
+    @full.command()
+    def fill(number: int) -> None:
+        raise OSError(number, os.strerror(number), "big.bin")
+
+    assert cli.run([str(errno.ENOSPC)], full) == 1
+    said = capsys.readouterr().err
+    assert "big.bin cannot be written: No space left on device" in said
+    assert "Traceback" not in said
+    assert cli.run([str(errno.EIO)], full) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_name_that_names_nothing__is_refused_by_field(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "serve.json").write_text('{"http": "http://127.0.0.1:1", "api_key": "k"}')
+    for words, field in (
+        (("session", "show"), "session_id"),
+        (("station", "show"), "station_id"),
+        (("tariff", "show"), "tariff_id"),
+        (("login", "disable"), "name"),
+    ):
+        assert cli.run([*words, name, "--data-dir", str(tmp_path), "--json"]) == 2
+        assert json.loads(capsys.readouterr().out)["error"]["field"] == field
 
 
 # Parts -----------------------------------------------------------------------------------------

@@ -27,7 +27,9 @@ def test_station_id__taken(value: str) -> None:
     assert check_station_id(value) == value
 
 
-@pytest.mark.parametrize("value", ["", "x" * 49, "a:b", "a b", "a/b", "é", "a\n", "CP-1\0"])
+@pytest.mark.parametrize(
+    "value", ["", "x" * 49, "a:b", "a b", "a/b", "é", "a\n", "CP-1\0", ".", ".."]
+)
 def test_station_id__refused(value: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         check_station_id(value)

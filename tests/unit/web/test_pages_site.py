@@ -52,6 +52,13 @@ def billed(sample: Sample) -> SampleSession:
     return session_of(sample, lambda s: s.signed == 2 and s.row.state == "billed")
 
 
+async def test_a_nul_names_nothing(browser: httpx2.AsyncClient) -> None:
+    for path in ("/s/%00", "/session/a%00", "/stations?after=%00"):
+        assert (await browser.get(path)).status_code == 404
+    typed = await browser.post("/login", data={"name": "\0", "password": PASSWORD, "next": "/"})
+    assert typed.status_code == 404
+
+
 # Every page ------------------------------------------------------------------------------------
 
 

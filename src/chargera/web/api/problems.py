@@ -53,6 +53,8 @@ BODY_BYTES_MAX = 1_048_576
 BODY_BYTES_MAX_OF: Mapping[str, int] = {"/v1/id-tokens/import": CSV_BYTES_MAX}
 """Paths, as the API's own routes have them, that take larger bodies."""
 
+NUL_IN_JSON = rb"\u0000"
+
 _log = logging.getLogger(__name__)
 
 
@@ -102,13 +104,20 @@ async def _invalid(request: Request, error: Exception) -> Response:
         return problem(
             Unreadable("the body is not JSON", field="body", remedy="send one JSON document")
         )
+    remedy = "see /api/openapi.json for what is expected"
+    if not where and not _is_json(request):
+        remedy = "send JSON, and say so: Content-Type: application/json"
     return problem(
         InvalidInput(
             f"{'.'.join(where) or 'the body'}: {first['msg']}",
             field=".".join(where) or "body",
-            remedy="see /api/openapi.json for what is expected",
+            remedy=remedy,
         )
     )
+
+
+def _is_json(request: Request) -> bool:
+    return "json" in request.headers.get("content-type", "")
 
 
 async def _routing(request: Request, error: Exception) -> Response:
@@ -118,8 +127,14 @@ async def _routing(request: Request, error: Exception) -> Response:
     found: ChargEraError = NotFound(
         "there is nothing at this address", field="path", remedy="see /api/openapi.json"
     )
-    if error.status_code != 404:
-        found = InvalidInput(str(error.detail), remedy="see /api/openapi.json")
+    if error.status_code == 405:
+        found = InvalidInput(
+            f"this address does not answer {request.method}",
+            field="method",
+            remedy="see /api/openapi.json",
+        )
+    elif error.status_code != 404:  # FastAPI could not read the body at all
+        found = Unreadable("the body is not JSON", field="body", remedy="send one JSON document")
     response = problem(found)
     response.status_code = error.status_code
     return response
@@ -135,7 +150,7 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 
 class BodyLimit:
-    """Refuses bodies that are larger than their route takes, before they are read whole.
+    """Refuses bodies that are larger than their route takes, before they are read whole, and NULs.
 
     FastAPI's own limit answers in plain text; errors of this API have one shape.
     """
@@ -154,6 +169,9 @@ class BodyLimit:
         if _declared_length(scope) > limit:
             await problem(TooLarge(limit))(scope, receive, send)
             return
+        if "\0" in path or b"%00" in scope["query_string"]:
+            await problem(_nul("path"))(scope, receive, send)
+            return
         received = 0
 
         async def counted() -> Message:
@@ -162,9 +180,16 @@ class BodyLimit:
             received += len(message.get("body", b""))
             if received > limit:
                 raise TooLarge(limit)
+            if NUL_IN_JSON in message.get("body", b""):
+                raise _nul("body")
             return message
 
         await self._app(scope, counted, send)
+
+
+def _nul(field: str) -> Unreadable:
+    """Return the error for a NUL, which no text of ours holds and the database refuses."""
+    return Unreadable("there is a NUL character in it", field=field, remedy="leave it out")
 
 
 def _declared_length(scope: Scope) -> int:

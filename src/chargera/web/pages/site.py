@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -12,7 +11,7 @@ from starlette.routing import Route
 
 from chargera.app.admin_ports import AdminWork
 from chargera.app.permissions import Caller
-from chargera.domain.errors import Refused
+from chargera.domain.errors import NotFound, Refused
 from chargera.web.assets import Assets
 from chargera.web.auth import CSRF_FIELD, identify, require_form_value
 from chargera.web.pages.judge import ReceiptJudge
@@ -91,7 +90,21 @@ Handler = Callable[[Site, Request], Awaitable[Response]]
 
 def route(site: Site, path: str, handler: Handler, *methods: str) -> Route:
     """Bind a handler to an address; without methods it answers GET."""
-    return Route(path, partial(handler, site), methods=methods or ("GET",), name=handler.__name__)
+
+    async def answer(request: Request) -> Response:
+        await _require_text(request)
+        return await handler(site, request)
+
+    return Route(path, answer, methods=methods or ("GET",), name=handler.__name__)
+
+
+async def _require_text(request: Request) -> None:
+    """Raise NotFound for a NUL in an address or a form: no text holds one, and no database does."""
+    typed = b""
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        typed = await request.body()
+    if "\0" in request.scope["path"] or b"%00" in request.scope["query_string"] + typed:
+        raise NotFound("nothing is named by a NUL character", field="path")
 
 
 def require_own_origin(request: Request) -> None:
