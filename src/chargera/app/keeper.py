@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from chargera.app.ports import Clock
 from chargera.app.settlement import BatchRow, BatchStage, Settlement, SettlementDatabase
 from chargera.app.settlement_ports import ContractRefused, Contracts, NetworkTerms, Sender
-from chargera.domain.errors import Undetermined
+from chargera.domain.errors import Unavailable, Undetermined
 from chargera.domain.settlement import Rail
 from chargera.proofs.chain_values import (
     ZERO_ADDRESS,
@@ -233,9 +233,7 @@ class Keeper:
                 row.digest, state=BatchStage.KILLED, settle_transaction_hash=killed
             )
             return True
-        (event,) = await self._contracts.events(
-            HUB, "Settled", [parse_hex(row.digest, 32, field="digest")]
-        )
+        event = await self._said("Settled", parse_hex(row.digest, 32, field="digest"))
         row = await self._settlement.note(
             row.digest,
             state=BatchStage.SETTLED,
@@ -268,9 +266,7 @@ class Keeper:
                 await self._sender.send(
                     f"dispute:{dispute_id}", HUB, "endDispute", dispute_id, abi_batch(row.batch)
                 )
-            (ended,) = await self._contracts.events(
-                HUB, "DisputeEnded", [dispute_id.to_bytes(32, "big")]
-            )
+            ended = await self._said("DisputeEnded", dispute_id.to_bytes(32, "big"))
             await self._settlement.end_dispute(row.digest, stored.leaf, ended.members.leafStands)
             self._to_pay.update(dict.fromkeys(row.document["passports"]))
             moved = True
@@ -287,10 +283,18 @@ class Keeper:
         return await self._contracts.read(HUB, "batchOf", parse_hex(row.digest, 32, field="digest"))
 
     async def _transaction_of(self, event: str, row: BatchRow) -> str:
-        found = await self._contracts.events(
-            HUB, event, [parse_hex(row.digest, 32, field="digest")]
-        )
-        return str(found[-1].transaction_hash)
+        said = await self._said(event, parse_hex(row.digest, 32, field="digest"))
+        return str(said.transaction_hash)
+
+    async def _said(self, event: str, topic: bytes) -> Any:
+        """Return the last event of the hub about that; its state says that there is one."""
+        found = await self._contracts.events(HUB, event, [topic])
+        if not found:
+            raise Unavailable(
+                f"the chain tells of no {event} yet, which its state says there was",
+                remedy="its logs are behind; it is asked again",
+            )
+        return found[-1]
 
     # Paying out ---------------------------------------------------------------------------------
 

@@ -194,6 +194,23 @@ async def test_proposed__settled_by_somebody_else__noted_without_sending(rig: Ke
     assert not rig.purposes("settle")
 
 
+async def test_proposed__settled_and_its_logs_are_behind__waits_and_sends_nothing(
+    rig: KeeperRig,
+) -> None:
+    """As where one mirror tells the state and another, which is behind, the logs."""
+    digest = await rig.proposed()
+    rig.clock.advance(WINDOW_S + 2)
+    rig.hub.settle("0xtheirs", abi_batch(rig.rows.batches[digest].batch))
+    told, rig.hub.said = rig.hub.said, []
+    await rig.keeper.turn()
+    assert rig.rows.batches[digest].state is BatchStage.PROPOSED
+    assert rig.keeper.failures == 1
+    rig.hub.said = told
+    await rig.keeper.turn()
+    assert rig.rows.batches[digest].settle_transaction_hash == "0xtheirs"
+    assert not rig.purposes("settle")
+
+
 async def test_proposed__killed_by_a_challenge__its_bills_wait_again(rig: KeeperRig) -> None:
     digest = await rig.proposed()
     rig.hub.kill(digest)

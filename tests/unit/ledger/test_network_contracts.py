@@ -61,6 +61,7 @@ class FakeChain:
         )
 
     async def logs(self, wanted: LogFilter) -> Sequence[FoundLog]:
+        self.wanted = wanted
         return []
 
     async def nonce(self, address: bytes) -> int:
@@ -209,3 +210,14 @@ def test_read_revert__words_of_solidity_and_what_nobody_knows() -> None:
     reason = keccak256(b"Error(string)")[:4] + bytes(31) + b"\x20" + bytes(31) + b"\2no"
     assert str(read_revert(reason.ljust(4 + 96, b"\0"))) == "Error(reason no)"
     assert str(read_revert(b"\1\2\3\4")) == "Revert(data 0x01020304)"
+
+
+async def test_events__indexed_members__stand_in_their_words_as_solidity_has_them() -> None:
+    """Short bytes begin a word, addresses and numbers end it."""
+    chain = FakeChain()
+    texts = {"AttesterRegistry": HOLDER, "TestEuro": address_text(EURO)}
+    contracts = ChainContracts(chain, texts)
+    await contracts.events("AttesterRegistry", "OperatorAnnounced", [b"NL*C4E\0\0"])
+    assert chain.wanted.topics[1:] == (frozenset({b"NL*C4E".ljust(32, b"\0")}),)
+    await contracts.events("TestEuro", "Transfer", [None, EURO])
+    assert chain.wanted.topics[1:] == (None, frozenset({EURO.rjust(32, b"\0")}))
