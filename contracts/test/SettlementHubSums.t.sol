@@ -104,6 +104,27 @@ contract SettlementHubSumsTest is SettlementHubFixture {
         assertEq(lockedOf(address(euro)), 0);
     }
 
+    /// @dev Two leaves of a batch are aside when it is killed: the gateway has them again, and what
+    /// another batch has locked stays locked.
+    function test_two_fiat_leaves_of_a_killed_batch() external {
+        depositGateway(address(euro), 20e6);
+        propose(mixedBatch(7, 4e6));
+        Batch memory batch = emptyBatch(address(euro), 3);
+        for (uint256 i = 0; i < 3; ++i) {
+            batch.leaves[i] = leafOf(i + 1, 0, Rail.Fiat, 3e6, 0);
+        }
+        uint256 lie = LeafMeter.unwrap(batch.leaves[2].meter) | 0xffff << 128;
+        batch.leaves[2].meter = LeafMeter.wrap(lie);
+        (batch.fiatTotal, batch.gateway) = (9e6, GATEWAY);
+        propose(batch);
+        dispute(batch, 0, STRANGER);
+        dispute(batch, 1, STRANGER);
+        assertEq(lockedOf(address(euro)), 4e6 + 3e6);
+        hub.challengeImpossible(batch, 2);
+        assertEq(lockedOf(address(euro)), 4e6);
+        assertEq(freeOf(address(euro)), 16e6);
+    }
+
     /// @dev What comes in says so.
     function test_money_that_comes_in_is_announced() external {
         fund(address(euro), GATEWAY, 5e6);
