@@ -248,10 +248,9 @@ class CustodyRecords:
             for token_id in dict.fromkeys(event.members.tokenId for event in ended):
                 history = await self._contracts.read(PASSPORT, "custodyOf", token_id)
                 async with self._database.work() as work:
-                    passport = await work.passports.by_id(hex_text(token_id))
+                    passport = await work.passports.minted(hex_text(token_id))
                     if passport is not None:
-                        locked = await work.passports.lock(passport.registration_no)
-                        await _note_ended(work, locked, history)
+                        await _note_ended(work, passport, history)
                         await work.commit()
         except Undetermined as error:
             _log.info("what the chain has ended is not known: %s", error.message)

@@ -175,8 +175,8 @@ class PassportStore(Protocol):
     async def of_station(self, station_id: str) -> PassportRow | None:
         """Return a station's registration, locked; a refused one only if there is no other."""
 
-    async def by_id(self, passport_id: str) -> PassportRow | None:
-        """Return the registration of a passport that stands; a refused one if there is no other."""
+    async def minted(self, passport_id: str) -> PassportRow | None:
+        """Return the registration by which a passport was minted here, locked."""
 
     async def add(self, row: PassportRow) -> None:
         """Insert a registration; its number is given by the database."""

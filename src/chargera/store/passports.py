@@ -19,7 +19,9 @@ from chargera.proofs.standard_run import protocol_that_passed
 _JSON = frozenset({"metadata", "request"})
 _COLUMNS = tuple(field.name for field in fields(PassportRow))
 _INSERTED = tuple(name for name in _COLUMNS if name != "registration_no")
-_LATEST = " order by (step = 'refused'), registration_no desc limit 1"
+_LATEST = (
+    " order by (step = 'refused'), (mint_transaction_hash is null), registration_no desc limit 1"
+)
 
 
 class PostgresPassports:
@@ -37,9 +39,18 @@ class PostgresPassports:
         return _row(rows[0]) if rows else None
 
     async def by_id(self, passport_id: str) -> PassportRow | None:
-        """Return the registration of a passport that stands; a refused one if there is no other."""
+        """Return the registration of a passport: minted before pending, pending before refused."""
         rows = await self._rows(
             f"select * from passport where passport_id = %s{_LATEST}", [passport_id]
+        )
+        return _row(rows[0]) if rows else None
+
+    async def minted(self, passport_id: str) -> PassportRow | None:
+        """Return the registration by which a passport was minted here, locked."""
+        rows = await self._rows(
+            "select * from passport where passport_id = %s and mint_transaction_hash is not null"
+            " for update",
+            [passport_id],
         )
         return _row(rows[0]) if rows else None
 

@@ -368,6 +368,7 @@ async def test_old_key_and_serial_number__belong_to_their_passport_for_ever(net:
     await ask(net, "retirement")
     assert (await newest(net))["step"] == "recorded"
     await net.station("CP-2", serial_number="cp-1")
+    assert (await net.call("GET", f"/passports/{passport}"))["station_id"] == "CP-1"
     await net.station("CP-3", meter_key=old.public_key_pem)
     await net.advance(1)
     identification = (await net.call("GET", "/passports/CP-3"))["onboarding_id_token"]

@@ -144,13 +144,9 @@ class Passports:
     async def of_station(self, station_id: str) -> PassportRow | None:
         return self.rows.passport
 
-    async def by_id(self, passport_id: str) -> PassportRow | None:
+    async def minted(self, passport_id: str) -> PassportRow | None:
         found = self.rows.passport
         return found if found is not None and found.passport_id == passport_id else None
-
-    async def lock(self, registration_no: int) -> PassportRow:
-        assert self.rows.passport is not None
-        return self.rows.passport
 
     async def update(self, row: PassportRow) -> None:
         self.rows.passport = row
