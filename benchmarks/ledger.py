@@ -33,7 +33,7 @@ from typing import Any
 import pyrevm
 
 from benchmarks.machine import machine
-from benchmarks.processes import cpu_of_tree
+from benchmarks.processes import cpu_of_tree, database_cpu_s
 from chargera.app.chain_ports import ContractLog, Receipt
 from chargera.app.clock import SystemEntropy
 from chargera.cli.serve import GC_NEW_OBJECTS
@@ -134,13 +134,13 @@ async def ours(workload: Workload) -> Run:
                 await chain.send_raw(sent.raw)
             receipts: list[Receipt] = []
             _spare_what_stays()
-            database_before = cpu_of_tree(os.getpid()).database
+            database_before = database_cpu_s(os.getpid())
             before, began_s = time.process_time(), time.monotonic()
             for time_s, batch in _batches(workload):
                 clock.time_s = time_s
                 receipts += await asyncio.gather(*(_sent(chain, sent.raw) for sent in batch))
             own_cpu_s, wall_s = time.process_time() - before, time.monotonic() - began_s
-            database_s = cpu_of_tree(os.getpid()).database - database_before
+            database_s = database_cpu_s(os.getpid()) - database_before
             answers = [
                 await chain.call(workload.contracts["SettlementHub"], data)
                 for data in _settled_words(workload)

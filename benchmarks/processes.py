@@ -44,6 +44,18 @@ def cpu_of_tree(pid: int) -> CpuSeconds:
     return CpuSeconds(server, database)
 
 
+def database_cpu_s(pid: int) -> float:
+    """Return what the database's processes below a process have spent, to the nanosecond.
+
+    For short measurements: `cpu_of_tree` cuts what each of its processes spent to full ticks.
+    """
+    return sum(
+        int(Path(f"/proc/{fields[0]}/schedstat").read_text().split()[0]) / 1e9
+        for fields in _tree(pid)
+        if fields[1] == DATABASE
+    )
+
+
 def resident_bytes(pid: int) -> int:
     """Return the memory that a process holds."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
