@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,8 @@ from chargera.domain.tariff import (
     TariffElement,
 )
 from tests.naive_pricer import naive_price
+
+pytestmark = pytest.mark.untraced  # what these run is run by others
 
 ZONES = ("UTC", "Europe/Amsterdam", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kathmandu")
 # Ordinary days, and days on which clocks are put forward or back in one of the zones.

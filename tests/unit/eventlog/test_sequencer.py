@@ -447,6 +447,7 @@ async def _scenario(log: LogUnderTest) -> None:
     await log.publish()
 
 
+@pytest.mark.untraced  # what it runs is run by others
 @pytest.mark.parametrize("then", ["go on", "restart", "power cut"])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("kind", ["disk", "database"])
@@ -484,6 +485,7 @@ async def test_every_call_may_fail(kind: str, after: bool, then: str) -> None:
     assert number > 15
 
 
+@pytest.mark.untraced  # what it runs is run by others
 @pytest.mark.parametrize("after", [False, True])
 async def test_every_call_may_be_the_last(after: bool) -> None:
     """F5: the process dies at every call in turn (the exception goes through all handlers)."""

@@ -5,6 +5,7 @@ import errno
 from collections.abc import Coroutine
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -138,6 +139,7 @@ class LogMachine(RuleBasedStateMachine):
 
 
 TestLogMachine = LogMachine.TestCase
+TestLogMachine.pytestmark = [pytest.mark.untraced]  # what it runs is run by others
 TestLogMachine.settings = settings(
     max_examples=40,
     stateful_step_count=25,

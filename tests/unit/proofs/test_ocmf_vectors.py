@@ -52,6 +52,7 @@ def test_every_string_is_judged_right_by_its_signature(index: int) -> None:
     assert vector["valid"] or code == 1
 
 
+@pytest.mark.untraced  # what it runs is run by others
 @pytest.mark.parametrize("name", SAMPLES)
 def test_no_byte_can_change(name: str) -> None:
     vector = SAMPLES[name]
@@ -68,6 +69,7 @@ def test_no_byte_can_change(name: str) -> None:
             assert verdict.exit_code in (1, 2, 3)
 
 
+@pytest.mark.untraced  # what it runs is run by others
 @pytest.mark.parametrize("name", ["chargepoint_3.xml", "test_ocmf_ebee_01.xml"])
 def test_no_byte_of_the_signature_section_can_take_any_other_value(name: str) -> None:
     vector = SAMPLES[name]

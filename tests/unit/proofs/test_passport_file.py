@@ -380,7 +380,7 @@ def test_file__what_the_chain_says() -> None:
         assert steps(verdict)["passport_on_chain"] is status, changes
 
 
-@pytest.mark.no_cover  # what it runs is run by others
+@pytest.mark.untraced  # what it runs is run by others
 def test_file__any_byte_changed__never_valid() -> None:
     data = encoded(Born().file())
     for position in range(0, len(data), 5):

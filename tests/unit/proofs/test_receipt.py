@@ -155,7 +155,7 @@ def test_verify__late_value__credit_takes_back_the_first_bill() -> None:
 # What does not ---------------------------------------------------------------------------------
 
 
-@pytest.mark.no_cover  # what it runs is run by others; watched it takes three times as long
+@pytest.mark.untraced  # what it runs is run by others; watched it takes three times as long
 @pytest.mark.parametrize("signed", [False, True])
 def test_verify__any_byte_changed__never_valid_and_a_step_is_named(signed: bool) -> None:
     data = sample(signed=signed_pair() if signed else None).document()

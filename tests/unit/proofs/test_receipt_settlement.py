@@ -197,7 +197,7 @@ def test_verify__chain_asked_about_nothing__not_asked() -> None:
     assert outcome(verdict, "settlement_on_chain")[0] is StepStatus.NOT_ASKED
 
 
-@pytest.mark.no_cover  # what it runs is run by others
+@pytest.mark.untraced  # what it runs is run by others
 @pytest.mark.parametrize("trusted", [True, False])
 def test_verify__any_byte_of_it_changed__never_valid(*, trusted: bool) -> None:
     network = Network()

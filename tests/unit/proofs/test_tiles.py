@@ -141,6 +141,7 @@ def test_tiles_of__the_example_of_the_specification__70000_entries():
     assert list(tiles_of(0)) == []
 
 
+@pytest.mark.untraced  # what it runs is run by others
 @given(st.lists(st.sampled_from([0, 1, 2, 255, 256, 257, 700]), max_size=8))
 def test_grow__in_any_steps__same_log_and_nothing_overwritten(steps):
     files = Files()
