@@ -33,6 +33,14 @@ contract GreedyHost is IERC1271 {
 
 /// @title What one party of a settlement could try against another.
 contract SettlementHubTrustTest is SettlementHubFixture {
+    /// @dev In storage: the optimizer may read a local of `block.chainid` anew after a cheat.
+    uint256 private _chain;
+
+    function setUp() public override {
+        super.setUp();
+        _chain = block.chainid;
+    }
+
     // Signatures --------------------------------------------------------------------------------
 
     function test_attesters_sign_for_one_chain_and_one_hub() external {
@@ -64,10 +72,9 @@ contract SettlementHubTrustTest is SettlementHubFixture {
         openEscrow(address(euro), 1, 10e6);
         uint64 until = uint64(time());
         address payer = payerOf(1);
-        uint256 chain = block.chainid;
-        vm.chainId(chain + 1);
+        vm.chainId(_chain + 1);
         bytes memory elsewhere = sign(OPERATOR_KEY, lowerDigest(escrowIdOf(1), 1, until));
-        vm.chainId(chain);
+        vm.chainId(_chain);
         vm.expectRevert(abi.encodeWithSelector(WrongSignature.selector, vm.addr(OPERATOR_KEY)));
         hub.lowerMax(payer, OPERATOR, keyOf(1), 1, until, elsewhere);
     }
@@ -189,10 +196,9 @@ contract SettlementHubTrustTest is SettlementHubFixture {
     // Steps -------------------------------------------------------------------------------------
 
     function digestOnAnotherChain(Batch memory batch) private returns (bytes32 digest) {
-        uint256 chain = block.chainid;
-        vm.chainId(chain + 1);
+        vm.chainId(_chain + 1);
         digest = hub.batchDigest(batch);
-        vm.chainId(chain);
+        vm.chainId(_chain);
     }
 
     function digestOfAnotherHub(Batch memory batch) private returns (bytes32) {
