@@ -1,6 +1,7 @@
 """Entries, signed heads and the writer's lease, as `app.log_ports` asks for them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -126,7 +127,11 @@ class PostgresLease:
         return True
 
     async def release(self) -> None:
-        """Give it up."""
+        """Give it up: on return another process can have it, if the database answers."""
         connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        if connection is None:
+            return
+        # A connection that is closed holds its locks until the server has noticed.
+        with suppress(psycopg.Error):
+            await connection.execute("select pg_advisory_unlock(%s)", [self._key])
+        await connection.close()

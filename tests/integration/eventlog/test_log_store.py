@@ -109,6 +109,15 @@ async def test_one_holds_the_lease(database_url: str) -> None:
     await second.release()
 
 
+async def test_a_lease_that_is_released_is_free_at_once(database_url: str) -> None:
+    """Whoever starts the moment another has stopped is not told that two write the log."""
+    one, other = PostgresLease(database_url), PostgresLease(database_url)
+    for _ in range(20):
+        assert await one.acquire()
+        await one.release()
+        one, other = other, one
+
+
 async def test_a_lease_ends_with_its_connection(database_url: str) -> None:
     first, second = PostgresLease(database_url), PostgresLease(database_url)
     assert await first.acquire()
