@@ -125,6 +125,16 @@ contract SettlementHubSumsTest is SettlementHubFixture {
         assertEq(freeOf(address(euro)), 16e6);
     }
 
+    /// @dev A total is the sum of its leaves: neither less nor more is locked.
+    function test_a_total_that_is_not_the_sum() external {
+        depositGateway(address(euro), 20e6);
+        Batch memory batch = mixedBatch(1, 4e6);
+        batch.fiatTotal = 4e6 - 1;
+        expectProposeRefused(batch, abi.encodeWithSelector(BadBatch.selector, bytes32("fiatTotal")));
+        batch.fiatTotal = 4e6 + 1;
+        expectProposeRefused(batch, abi.encodeWithSelector(BadBatch.selector, bytes32("fiatTotal")));
+    }
+
     /// @dev What comes in says so.
     function test_money_that_comes_in_is_announced() external {
         fund(address(euro), GATEWAY, 5e6);
