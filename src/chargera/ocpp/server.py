@@ -11,7 +11,7 @@ import structlog
 from picows import WSCloseCode
 
 from chargera.app.ports import ChannelDatabase, Clock, Feed
-from chargera.domain.errors import Unavailable
+from chargera.domain.errors import Refused
 from chargera.ocpp import v16, v201
 from chargera.ocpp.certificates import RenewableTls
 from chargera.ocpp.commands import StationCommands
@@ -94,7 +94,7 @@ class OcppServer:
     async def start(self, host: str, port: int, tls_port: int | None = None) -> None:
         """Listen on `port` and, with `tls_port` not None, on that for TLS; 0: any free port.
 
-        Raises Unavailable if a port cannot be had.
+        Raises Refused if a port cannot be had.
         """
         loop = asyncio.get_running_loop()
         self._tasks = [
@@ -108,7 +108,7 @@ class OcppServer:
                 self.tls_port = await self._listen(host, tls_port, self._tls)
         except OSError as error:
             await self.stop()
-            raise Unavailable(
+            raise Refused(
                 f"cannot listen on {host}: {error}",
                 field="ocpp_port",
                 remedy="choose another port, or 0 for any free one",

@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from chargera.app.ports import LiveEvent
-from chargera.domain.errors import Unavailable
+from chargera.domain.errors import Refused, Unavailable
 from chargera.ocpp.certificates import local_authority
 from chargera.ocpp.server import OcppServer
 from chargera.proofs.entry import EntryKind
@@ -387,7 +387,7 @@ async def test_second_socket__gone_while_the_first_is_asked__frees_the_identity(
 async def test_start__port_taken__says_so_and_leaves_nothing_running() -> None:
     async with running() as rig:
         other = Rig(LIMITS, None)
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(Refused) as caught:
             await other.server.start("127.0.0.1", rig.server.port)
         assert caught.value.field == "ocpp_port"
         assert not other.server.is_healthy()
