@@ -41,7 +41,7 @@ async def test_money_that_ends__warned_before__waits__goes_on(
         full, account.balance = account.balance, 0
         session_id = await site.charge()
         # Whoever asks after the server's own attempt hears that this one is not decided yet.
-        with pytest.raises(Undetermined, match="INSUFFICIENT_PAYER_BALANCE|not known yet"):
+        with pytest.raises(Undetermined, match=r"INSUFFICIENT_PAYER_BALANCE|not known yet"):
             await server.anchor_now()
         await funds.look()
         is_ready, checks = await server.readiness()
