@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_demo__every_receipt__verifies_with_the_trust_file_alone(told: Any) -> N
 def test_demo__summary__is_of_the_documented_shape(told: Any) -> None:
     assert set(told) == {"sessions", "claims", "checkpoint", "deployment", "seconds"}
     assert told["claims"] == []
-    assert 0 < told["seconds"] < DEMO_TIMEOUT_S
+    assert 0 < told["seconds"] < timedelta(minutes=2).total_seconds()
     for name in ("checkpoint", "deployment"):
         assert Path(told[name]).is_absolute()
         assert Path(told[name]).is_file()

@@ -90,8 +90,11 @@ def serve(
     asyncio.run(until_stopped(lambda stop: _serve(options, configured, stop)))
 
 
-def prepare_folder(data_dir: Path) -> None:
-    """Make the data folder; raise Refused for one that cannot be written to, or has no room."""
+def prepare_folder(data_dir: Path, free_bytes_min: int = FREE_BYTES_MIN) -> None:
+    """Make the data folder; raise Refused for one that cannot be written to, or has no room.
+
+    Only a folder that is empty needs `free_bytes_min` of it.
+    """
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=data_dir):
@@ -104,10 +107,10 @@ def prepare_folder(data_dir: Path) -> None:
             field="data_dir",
             remedy="name a folder that this account may write to",
         ) from error
-    if is_new and free < FREE_BYTES_MIN:
+    if is_new and free < free_bytes_min:
         raise Refused(
             f"{data_dir} has {free // 2**20} MiB free, and a new network takes"
-            f" {FREE_BYTES_MIN // 2**20} MiB",
+            f" {free_bytes_min // 2**20} MiB",
             field="data_dir",
             remedy="make room, or name a folder on another disk",
         )

@@ -358,13 +358,12 @@ def test_serve__a_folder_that_cannot_be_used_is_named(
         assert str(place) in error["message"]
 
 
-def test_serve__a_new_network_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = shutil.disk_usage(tmp_path).free
-    monkeypatch.setattr(serve, "FREE_BYTES_MIN", 2 * free)
+def test_serve__a_new_network_needs_room(tmp_path: Path) -> None:
+    wanted = 2 * shutil.disk_usage(tmp_path).total
     with pytest.raises(Refused, match="MiB free"):
-        serve.prepare_folder(tmp_path / "new")
+        serve.prepare_folder(tmp_path / "new", wanted)
     (tmp_path / "new" / "chargera.toml").touch()
-    serve.prepare_folder(tmp_path / "new")
+    serve.prepare_folder(tmp_path / "new", wanted)
 
 
 def test_no_room__is_said_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
